@@ -1,0 +1,251 @@
+//! The command line and the environment.
+
+use std::ffi::{OsStr, OsString};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use lexopt::Parser;
+use lexopt::prelude::*;
+use log::LevelFilter;
+use ureq::http::Uri;
+
+use crate::docker::Host;
+use crate::error::Error;
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+vieter: builds Arch packages from the list of Git repositories of a Vieter server
+
+Usage: vieter build [OPTIONS]
+
+Builds each repository of the list in a Docker container of its own, and publishes the packages that the
+server lacks.
+
+Options (each may come from the environment; a flag wins; NAME_FILE names a file that holds NAME's value):
+  --address URL        the Vieter server                                     VIETER_ADDRESS
+                       its API key, which has no flag                        VIETER_API_KEY
+  --base-image REF     the image to start from [archlinux:latest]            VIETER_BASE_IMAGE
+  --arch ARCH          build for this architecture [the engine's]            VIETER_ARCH
+  --network MODE       the containers' network [the engine's default]        VIETER_NETWORK
+  --timeout SECONDS    the most that one repository may take [3600]          VIETER_TIMEOUT
+  --docker-host URL    unix:// or tcp:// [unix:///var/run/docker.sock]       DOCKER_HOST
+  --force              build and publish what is there already, too
+  --log-level LEVEL    off, error, warn, info, debug or trace [info]         VIETER_LOG
+  --help, --version
+
+Exit codes: 0 all well; 1 a repository failed; 2 bad usage; 3 the run could not be done (engine, server, key,
+image); 4 another run holds the engine.
+";
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub enum Action {
+    Build(Box<Settings>),
+    Help,
+    Version,
+}
+
+/// What a run needs to know.
+pub struct Settings {
+    pub address: String,
+    pub api_key: String,
+    pub base_image: String,
+    /// `None` for the engine's own.
+    pub arch: Option<String>,
+    /// `None` for the engine's default.
+    pub network: Option<String>,
+    /// The wall clock of one repository.
+    pub timeout: Duration,
+    pub docker_host: Host,
+    pub force: bool,
+    pub log_level: LevelFilter,
+}
+
+/// Without the key.
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads a command line (without the program's name) and the variables that `env` gives.
+///
+/// # Errors
+/// [`Error::Usage`], always.
+pub fn parse(
+    args: impl IntoIterator<Item = OsString>,
+    env: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<Action, Error> {
+    let mut parser = Parser::from_args(args);
+    let mut flags = Flags::default();
+    let mut command = None;
+    while let Some(arg) = parser.next().map_err(usage)? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Action::Help),
+            Short('V') | Long("version") => return Ok(Action::Version),
+            Long("force") => flags.force = true,
+            Long(name) => {
+                let Some(slot) = flags.slot(name) else {
+                    return Err(usage(arg.unexpected()));
+                };
+                *slot = Some(parser.value().and_then(|it| it.string()).map_err(usage)?);
+            }
+            Value(name) if command.is_none() && name == "build" => command = Some(name),
+            Value(name) if command.is_none() => {
+                let why = format!("{name:?} is no command: there is `vieter build`");
+                return Err(usage(why));
+            }
+            arg => return Err(usage(arg.unexpected())),
+        }
+    }
+    if command.is_none() {
+        return Err(usage("what to do? there is `vieter build`"));
+    }
+    flags.settings(env).map(Box::new).map(Action::Build)
+}
+
+fn usage(why: impl std::fmt::Display) -> Error {
+    Error::Usage(format!("{why} (see `vieter --help`)"))
+}
+
+#[derive(Default)]
+struct Flags {
+    address: Option<String>,
+    base_image: Option<String>,
+    arch: Option<String>,
+    network: Option<String>,
+    timeout: Option<String>,
+    docker_host: Option<String>,
+    log_level: Option<String>,
+    force: bool,
+}
+
+impl Flags {
+    fn slot(&mut self, name: &str) -> Option<&mut Option<String>> {
+        Some(match name {
+            "address" => &mut self.address,
+            "base-image" => &mut self.base_image,
+            "arch" => &mut self.arch,
+            "network" => &mut self.network,
+            "timeout" => &mut self.timeout,
+            "docker-host" => &mut self.docker_host,
+            "log-level" => &mut self.log_level,
+            _ => return None,
+        })
+    }
+
+    fn settings(self, env: &dyn Fn(&str) -> Option<OsString>) -> Result<Settings, Error> {
+        let pick = |flag: Option<String>, name: &str| match flag.filter(|it| !it.is_empty()) {
+            Some(value) => Ok(Some(value)),
+            None => variable(name, env),
+        };
+        let address = pick(self.address, "VIETER_ADDRESS")?
+            .ok_or_else(|| usage("no server: set --address or VIETER_ADDRESS"))?;
+        let api_key = variable("VIETER_API_KEY", env)?
+            .ok_or_else(|| usage("no API key: set VIETER_API_KEY or VIETER_API_KEY_FILE"))?;
+        if !api_key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let why = "the API key (VIETER_API_KEY) holds characters that no HTTP header can carry";
+            return Err(usage(why));
+        }
+        let timeout = match pick(self.timeout, "VIETER_TIMEOUT")? {
+            Some(seconds) => seconds.parse::<NonZeroU32>().map_err(|_| {
+                usage(format!(
+                    "{seconds:?} is no time limit: --timeout takes whole seconds"
+                ))
+            })?,
+            None => const { NonZeroU32::new(3600).unwrap() },
+        };
+        let log_level = match pick(self.log_level, "VIETER_LOG")? {
+            Some(level) => level.parse().map_err(|_| {
+                usage(format!(
+                    "{level:?} is no log level: off, error, warn, info, debug or trace"
+                ))
+            })?,
+            None => LevelFilter::Info,
+        };
+        let docker_host = pick(self.docker_host, "DOCKER_HOST")?
+            .unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
+        Ok(Settings {
+            address: parse_address(address)?,
+            api_key,
+            base_image: pick(self.base_image, "VIETER_BASE_IMAGE")?
+                .unwrap_or_else(|| "archlinux:latest".to_owned()),
+            arch: pick(self.arch, "VIETER_ARCH")?,
+            network: pick(self.network, "VIETER_NETWORK")?,
+            timeout: Duration::from_secs(timeout.get().into()),
+            docker_host: parse_host(&docker_host)?,
+            force: self.force,
+            log_level,
+        })
+    }
+}
+
+/// The value of a variable, or of the file that its `_FILE` twin names; an empty one counts as absent. What is
+/// around it (the line end of a file) is trimmed.
+fn variable(name: &str, env: &dyn Fn(&str) -> Option<OsString>) -> Result<Option<String>, Error> {
+    let direct = env(name).filter(|it| !it.is_empty());
+    let file_name = format!("{name}_FILE");
+    let file = env(&file_name).filter(|it| !it.is_empty());
+    let value = match (direct, file) {
+        (Some(_), Some(_)) => {
+            return Err(usage(format!(
+                "both {name} and {file_name} are set: which one?"
+            )));
+        }
+        (None, None) => return Ok(None),
+        (Some(value), None) => value,
+        (None, Some(path)) => read_value(&file_name, &path)?,
+    };
+    let value = value
+        .into_string()
+        .map_err(|_| usage(format!("the value of {name} is not UTF-8")))?;
+    let value = value.trim();
+    Ok((!value.is_empty()).then(|| value.to_owned()))
+}
+
+fn read_value(name: &str, path: &OsStr) -> Result<OsString, Error> {
+    use std::os::unix::ffi::OsStringExt;
+    std::fs::read(path)
+        .map(OsString::from_vec)
+        .map_err(|error| {
+            let path = path.display();
+            usage(format!("reading {path}, which {name} names: {error}"))
+        })
+}
+
+fn parse_address(address: String) -> Result<String, Error> {
+    let is_server = address.parse::<Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
+            && uri.query().is_none()
+    });
+    if is_server && !address.contains('#') {
+        return Ok(address);
+    }
+    let why =
+        "is no address of a server: --address takes http://HOST[:PORT] or https://HOST[:PORT]";
+    Err(usage(format!("{address:?} {why}")))
+}
+
+fn parse_host(url: &str) -> Result<Host, Error> {
+    match url.split_once("://") {
+        Some(("unix", path)) if path.starts_with('/') => Ok(Host::Unix(path.into())),
+        Some(("tcp", address)) => {
+            let address = address.trim_end_matches('/');
+            let uri = address.parse::<Uri>().ok();
+            match uri.as_ref().and_then(Uri::authority) {
+                Some(it) if it.as_str() == address && it.port_u16().is_some() => {
+                    Ok(Host::Tcp(address.to_owned()))
+                }
+                _ => Err(usage(format!(
+                    "{url:?} is no address of an engine: tcp://HOST:PORT"
+                ))),
+            }
+        }
+        _ => Err(usage(format!(
+            "{url:?} is no address of an engine: --docker-host takes unix:///PATH or tcp://HOST:PORT"
+        ))),
+    }
+}

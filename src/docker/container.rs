@@ -1,0 +1,227 @@
+//! A container that can't outlive us.
+//!
+//! Its first process is `cat` on a standard input that we hold open and never write to. When we let go, whether
+//! by dropping the value or by being killed, the kernel closes the connection, the engine closes the input,
+//! `cat` ends, and the engine removes the container. So there is nothing to clean up after `kill -9`, and no
+//! signal handler. All work happens in execs, each with an exit code of its own.
+
+use std::io::{Read, Result as IoResult};
+
+use serde_json::json;
+use ureq::{Body, BodyReader};
+
+use super::{Engine, Frames, RUN_LABEL, Stream};
+use crate::error::Error;
+use crate::http::Deadline;
+use crate::output::Output;
+
+/// What pacman needs of root's powers to unpack and own files and to run scriptlets in a chroot (SETFCAP for
+/// packages with file capabilities). All others are dropped, for root too.
+const CAPABILITIES: [&str; 8] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "SETFCAP",
+    "SETGID",
+    "SETUID",
+    "SYS_CHROOT",
+];
+
+/// The most that a command whose output is read whole may print, in bytes.
+const MAX_CAPTURED: usize = 1024 * 1024;
+
+/// A command for an exec: an argument array, never parsed by a shell.
+pub struct Command<'a> {
+    /// What it does, for messages: `git clone`, `makepkg`.
+    pub doing: &'a str,
+    pub argv: &'a [&'a str],
+    /// A user name or uid of the container.
+    pub user: &'a str,
+    pub workdir: &'a str,
+    /// `NAME=value`; the rest comes from the image.
+    pub env: &'a [&'a str],
+}
+
+/// A running container; dropping it removes it.
+pub struct Container<'e> {
+    engine: &'e Engine,
+    id: String,
+    stdin: Option<Body>,
+}
+
+impl<'e> Container<'e> {
+    /// Creates, attaches to and starts a container of `image`, labelled with `run`.
+    ///
+    /// # Errors
+    /// Those of the requests; status 409 when `name` is taken.
+    pub fn start(
+        engine: &'e Engine,
+        name: Option<&str>,
+        image: &str,
+        run: &str,
+        network: Option<&str>,
+        deadline: Deadline,
+    ) -> Result<Self, Error> {
+        let mut host = json!({
+            "AutoRemove": true,
+            "CapDrop": ["ALL"],
+            "CapAdd": CAPABILITIES,
+            "SecurityOpt": ["no-new-privileges"],
+            "LogConfig": {"Type": "none"},
+        });
+        if let Some(network) = network {
+            host["NetworkMode"] = network.into();
+        }
+        let config = json!({
+            "Image": image,
+            "Entrypoint": ["cat"],
+            "Cmd": [],
+            "User": "0",
+            "WorkingDir": "/",
+            "OpenStdin": true,
+            "StdinOnce": true,
+            "AttachStdin": true,
+            "AttachStdout": false,
+            "AttachStderr": false,
+            "Healthcheck": {"Test": ["NONE"]},
+            "Labels": {RUN_LABEL: run},
+            "HostConfig": host,
+        });
+        let mut container = Container {
+            engine,
+            id: engine.create_container(name, config, deadline)?,
+            stdin: None,
+        };
+        // Attached before it is started, so that it never runs without us.
+        container.stdin = Some(engine.attach_stdin(&container.id, deadline)?);
+        engine.start_container(&container.id, deadline)?;
+        Ok(container)
+    }
+
+    /// The container's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Starts a command.
+    ///
+    /// # Errors
+    /// Those of the requests; a command that isn't there.
+    pub fn exec(&self, command: &Command, deadline: Deadline) -> Result<Exec<'_>, Error> {
+        log::debug!("{}: {:?}", command.doing, command.argv);
+        let config = json!({
+            "AttachStdout": true,
+            "AttachStderr": true,
+            "Cmd": command.argv,
+            "User": command.user,
+            "WorkingDir": command.workdir,
+            "Env": command.env,
+        });
+        let doing = command.doing.to_owned();
+        let id = self
+            .engine
+            .create_exec(&doing, &self.id, config, deadline)?;
+        let frames = self.engine.start_exec(&doing, &id, deadline)?;
+        Ok(Exec {
+            container: self,
+            id,
+            doing,
+            frames,
+            output: Output::default(),
+            deadline,
+        })
+    }
+
+    /// Runs a command to its end, its output to the log.
+    ///
+    /// # Errors
+    /// Those of [`Container::exec`] and [`Exec::finish`].
+    pub fn run(&self, command: &Command, deadline: Deadline) -> Result<(), Error> {
+        let mut exec = self.exec(command, deadline)?;
+        let mut buffer = [0; 8192];
+        let read = loop {
+            match exec.frames.read(&mut buffer) {
+                Ok(Some((_, n))) => exec.output.push(&buffer[..n]),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        exec.finish(read)
+    }
+
+    /// Runs a command to its end and gives what it wrote to its standard output.
+    ///
+    /// # Errors
+    /// Those of [`Container::run`], and more than a mebibyte of output.
+    pub fn capture(&self, command: &Command, deadline: Deadline) -> Result<Vec<u8>, Error> {
+        let mut exec = self.exec(command, deadline)?;
+        let mut captured = vec![];
+        let read = (&mut exec)
+            .take(MAX_CAPTURED as u64 + 1)
+            .read_to_end(&mut captured);
+        if captured.len() > MAX_CAPTURED {
+            return Err(Error::unusable(command.doing, "prints more than 1 MiB"));
+        }
+        exec.finish(read.map(drop))?;
+        Ok(captured)
+    }
+}
+
+impl Drop for Container<'_> {
+    /// Removes it at once; what can't be, goes when the connection does.
+    fn drop(&mut self) {
+        if let Err(error) = self.engine.remove_container(&self.id) {
+            log::warn!("{error}");
+        }
+    }
+}
+
+/// A started command. Reading it gives its standard output; what it writes to its standard error is kept for
+/// the message of a failure.
+pub struct Exec<'c> {
+    container: &'c Container<'c>,
+    id: String,
+    doing: String,
+    frames: Frames<BodyReader<'static>>,
+    output: Output,
+    deadline: Deadline,
+}
+
+impl Exec<'_> {
+    /// Tells how the command ended, once its output has (`read` is how that went).
+    ///
+    /// # Errors
+    /// Any end but exit code 0, with the last lines of the output.
+    pub fn finish(self, read: IoResult<()>) -> Result<(), Error> {
+        let code = read.map_err(|error| error.to_string()).and_then(|()| {
+            self.container
+                .engine
+                .exec_exit_code(&self.doing, &self.container.id, &self.id, self.deadline)
+                .map_err(|error| error.to_string())
+        });
+        let ended = match code {
+            Ok(0) => return Ok(()),
+            _ if self.deadline.passed() => "stopped at the time limit".to_owned(),
+            Ok(code) => format!("ended with exit code {code}"),
+            Err(reason) => format!("was lost: {reason}"),
+        };
+        Err(Error::Command {
+            doing: self.doing,
+            ended,
+            output: self.output.last_lines(),
+        })
+    }
+}
+
+impl Read for Exec<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> IoResult<usize> {
+        loop {
+            match self.frames.read(buffer)? {
+                Some((Stream::Stdout, n)) => return Ok(n),
+                Some((Stream::Stderr, n)) => self.output.push(&buffer[..n]),
+                None => return Ok(0),
+            }
+        }
+    }
+}

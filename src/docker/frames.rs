@@ -1,0 +1,146 @@
+//! The stream that an exec without a terminal answers with (Engine API, "Attach to a container", stream format).
+
+use std::io::{Error, ErrorKind, Read, Result};
+
+/// Which of its two streams a command wrote to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// Takes the frames apart: an 8-byte header (stream number, three zero bytes, big-endian length), then the bytes.
+pub struct Frames<R> {
+    reader: R,
+    stream: Stream,
+    /// Bytes of the current frame that are not read yet.
+    left: usize,
+}
+
+impl<R: Read> Frames<R> {
+    /// Reads frames from `reader` until it ends.
+    pub fn new(reader: R) -> Self {
+        Frames {
+            reader,
+            stream: Stream::Stdout,
+            left: 0,
+        }
+    }
+
+    /// Reads the next bytes into `buffer` (which must not be empty) and tells the stream they belong to;
+    /// `None` at the end.
+    ///
+    /// # Errors
+    /// Those of the reader; [`ErrorKind::UnexpectedEof`] when it ends inside a frame, and
+    /// [`ErrorKind::InvalidData`] when something else than a header stands where one has to be.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<Option<(Stream, usize)>> {
+        while self.left == 0 {
+            if !self.next_frame()? {
+                return Ok(None);
+            }
+        }
+        let wanted = self.left.min(buffer.len());
+        let read = self.reader.read(&mut buffer[..wanted])?;
+        if read == 0 && wanted > 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= read;
+        Ok(Some((self.stream, read)))
+    }
+
+    /// Reads a header; false when the stream ends before one.
+    fn next_frame(&mut self) -> Result<bool> {
+        let mut header = [0; 8];
+        let first = self.reader.read(&mut header)?;
+        if first == 0 {
+            return Ok(false);
+        }
+        self.reader.read_exact(&mut header[first..])?;
+        self.stream = match header {
+            [1, 0, 0, 0, ..] => Stream::Stdout,
+            [2, 0, 0, 0, ..] => Stream::Stderr,
+            _ => {
+                let message = format!("not the header of an output frame: {header:?}");
+                return Err(Error::new(ErrorKind::InvalidData, message));
+            }
+        };
+        let [.., a, b, c, d] = header;
+        self.left = u32::from_be_bytes([a, b, c, d]) as usize;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(stream: u8, bytes: &[u8]) -> Vec<u8> {
+        let mut frame = vec![stream, 0, 0, 0];
+        frame.extend((bytes.len() as u32).to_be_bytes());
+        frame.extend(bytes);
+        frame
+    }
+
+    /// Gives out one byte at a time, as a slow connection may.
+    struct Drip<'a>(&'a [u8]);
+
+    impl Read for Drip<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+            let Some((first, rest)) = self.0.split_first() else {
+                return Ok(0);
+            };
+            buffer[0] = *first;
+            self.0 = rest;
+            Ok(1)
+        }
+    }
+
+    fn all(bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
+        let mut frames = Frames::new(Drip(bytes));
+        let (mut out, mut err) = (vec![], vec![]);
+        let mut buffer = [0; 3];
+        while let Some((stream, n)) = frames.read(&mut buffer)? {
+            match stream {
+                Stream::Stdout => out.extend(&buffer[..n]),
+                Stream::Stderr => err.extend(&buffer[..n]),
+            }
+        }
+        Ok((out, err))
+    }
+
+    #[test]
+    fn takes_both_streams_apart_however_they_arrive() {
+        let stream = [
+            frame(1, b"hello "),
+            frame(2, b"oops"),
+            frame(1, b""),
+            frame(1, b"world"),
+        ]
+        .concat();
+        assert_eq!(
+            all(&stream).unwrap(),
+            (b"hello world".to_vec(), b"oops".to_vec())
+        );
+        assert_eq!(all(b"").unwrap(), (vec![], vec![]));
+    }
+
+    #[test]
+    fn an_end_inside_a_frame_is_an_error_at_every_byte() {
+        let stream = frame(1, b"hello");
+        for end in 1..stream.len() {
+            let error = all(&stream[..end]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_frame() {
+        for garbage in [
+            &b"HTTP/1.1"[..],
+            &[3, 0, 0, 0, 0, 0, 0, 1],
+            &[1, 1, 0, 0, 0, 0, 0, 1],
+        ] {
+            assert_eq!(all(garbage).unwrap_err().kind(), ErrorKind::InvalidData);
+        }
+    }
+}

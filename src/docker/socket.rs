@@ -1,0 +1,111 @@
+//! The transport that makes ureq speak to a unix socket.
+//!
+//! `ureq::unversioned` may change with any minor version of ureq, which is why Cargo.toml pins the minor one.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
+};
+use ureq::{Agent, Error};
+
+/// An agent whose every connection goes to the socket at `path`, whatever host a URL names.
+pub fn agent(path: PathBuf, config: Config) -> Agent {
+    Agent::with_parts(config, UnixConnector { path }, NoNames)
+}
+
+#[derive(Debug)]
+struct UnixConnector {
+    path: PathBuf,
+}
+
+impl Connector for UnixConnector {
+    type Out = UnixTransport;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        _: Option<()>,
+    ) -> Result<Option<UnixTransport>, Error> {
+        let config = details.config;
+        Ok(Some(UnixTransport {
+            stream: UnixStream::connect(&self.path)?,
+            buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct UnixTransport {
+    stream: UnixStream,
+    buffers: LazyBuffers,
+}
+
+impl Transport for UnixTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.stream.set_write_timeout(socket_timeout(timeout)?)?;
+        let output = &self.buffers.output()[..amount];
+        self.stream
+            .write_all(output)
+            .map_err(|error| timed_out(error, timeout))
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        loop {
+            self.stream.set_read_timeout(socket_timeout(timeout)?)?;
+            match self.stream.read(self.buffers.input_append_buf()) {
+                Ok(amount) => {
+                    self.buffers.input_appended(amount);
+                    return Ok(amount > 0);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(timed_out(error, timeout)),
+            }
+        }
+    }
+
+    /// An idle connection is fit for another request if there is nothing to read on it, not even its end.
+    fn is_open(&mut self) -> bool {
+        let mut probe = || {
+            self.stream.set_nonblocking(true)?;
+            let read = self.stream.read(&mut [0]);
+            self.stream.set_nonblocking(false)?;
+            read
+        };
+        probe().is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+}
+
+/// What is left as a socket's timeout; the kernel takes a timeout of zero for "none".
+fn socket_timeout(timeout: NextTimeout) -> Result<Option<std::time::Duration>, Error> {
+    if timeout.after.is_zero() {
+        return Err(Error::Timeout(timeout.reason));
+    }
+    Ok(timeout.not_zero().map(|left| *left))
+}
+
+fn timed_out(error: std::io::Error, timeout: NextTimeout) -> Error {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::Timeout(timeout.reason),
+        _ => error.into(),
+    }
+}
+
+/// There is no host behind a unix socket, so there is no name to resolve.
+#[derive(Debug)]
+struct NoNames;
+
+impl Resolver for NoNames {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        Ok(self.empty())
+    }
+}

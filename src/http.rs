@@ -1,0 +1,161 @@
+//! The plain HTTP that the engine's client and the server's client share: one request at a time, each with a
+//! moment at which it is given up.
+
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
+
+use ureq::http::{Request, Response};
+use ureq::{Agent, AsSendBody, Body};
+
+/// The moment at which a request, or a row of them, is given up.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// That far from now.
+    pub fn after(time: Duration) -> Deadline {
+        Deadline(Instant::now() + time)
+    }
+
+    /// The same, or that far from now if that comes first.
+    pub fn at_most(self, time: Duration) -> Deadline {
+        Deadline(self.0.min(Instant::now() + time))
+    }
+
+    /// The time that is left, zero when it has passed.
+    pub fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// Whether it has passed.
+    pub fn passed(self) -> bool {
+        self.left().is_zero()
+    }
+}
+
+/// What every client here wants of ureq: statuses are answers rather than errors, and a redirect is an answer
+/// too (following one could carry the key to another host).
+pub fn config() -> ureq::config::ConfigBuilder<ureq::typestate::AgentScope> {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .user_agent(concat!("vieter/", env!("CARGO_PKG_VERSION")))
+}
+
+/// Sends one request; `deadline` holds for the reading of the answer's body too.
+///
+/// # Errors
+/// Whatever keeps an answer from coming. Any status is an answer.
+pub fn send(
+    agent: &Agent,
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: impl AsSendBody,
+    deadline: Deadline,
+) -> Result<Response<Body>, ureq::Error> {
+    let mut request = Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(body)?;
+    agent.run(
+        agent
+            .configure_request(request)
+            .timeout_global(Some(deadline.left()))
+            .build(),
+    )
+}
+
+/// Reads an answer's body whole, up to `limit` bytes.
+///
+/// # Errors
+/// A longer body, and whatever ends the connection early.
+pub fn read(response: Response<Body>, limit: u64) -> Result<Vec<u8>, ureq::Error> {
+    response
+        .into_body()
+        .into_with_config()
+        .limit(limit)
+        .read_to_vec()
+}
+
+/// Gives exactly the announced number of bytes of a reader. One that ends earlier is an error, not an end, and so
+/// is one that goes on: the last bytes are given out only when the reader has ended behind them, so that no
+/// request with this body is ever complete and wrong.
+pub struct Exactly<'a> {
+    reader: &'a mut dyn Read,
+    left: u64,
+}
+
+impl<'a> Exactly<'a> {
+    /// The `size` bytes of `reader`.
+    pub fn new(reader: &'a mut dyn Read, size: u64) -> Self {
+        Exactly { reader, left: size }
+    }
+}
+
+impl Read for Exactly<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = buffer
+            .len()
+            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let read = self.reader.read(&mut buffer[..wanted])?;
+        self.left -= read as u64;
+        if read == 0 || (self.left == 0 && self.reader.read(&mut [0])? > 0) {
+            let message = "the file changed its size while it was read";
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
+        }
+        Ok(read)
+    }
+}
+
+/// `text` as one segment of a URL's path or one value of its query: all but RFC 3986's unreserved characters
+/// become `%XX` (the Vieter server takes `%2B` and `%3A` for `+` and `:`).
+pub fn encode(text: &str) -> String {
+    use std::fmt::Write;
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(byte.into());
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodes_all_that_could_mean_something_in_a_url() {
+        assert_eq!(encode("libc++-1:2.0~rc_1-1"), "libc%2B%2B-1%3A2.0~rc_1-1");
+        assert_eq!(encode("a/b?c#d e%"), "a%2Fb%3Fc%23d%20e%25");
+        assert_eq!(encode("é"), "%C3%A9");
+    }
+
+    #[test]
+    fn exactly_means_no_byte_more_or_less() {
+        let read = |size| {
+            let mut whole = vec![];
+            Exactly::new(&mut &b"hello"[..], size)
+                .read_to_end(&mut whole)
+                .map(|_| whole)
+        };
+        assert_eq!(read(5).unwrap(), b"hello");
+        assert!(read(4).is_err());
+        assert!(read(6).is_err());
+    }
+
+    #[test]
+    fn a_passed_deadline_leaves_no_time() {
+        let deadline = Deadline::after(Duration::ZERO);
+        assert!(deadline.passed());
+        assert!(deadline.at_most(Duration::from_secs(9)).passed());
+        assert!(!Deadline::after(Duration::from_secs(9)).passed());
+    }
+}

@@ -1,0 +1,237 @@
+//! What a PKGBUILD says: its names, its version, its dependencies. It is bash, so only a bash can read it, and
+//! that bash runs in the build container, as the build user.
+
+use crate::error::Error;
+use crate::output::one_line;
+
+/// Reads makepkg.conf and the PKGBUILD of the working directory as makepkg does, and prints what [`parse`]
+/// takes, each field ended by a NUL. What the PKGBUILD itself prints goes to the standard error.
+pub const READ: &str = r#"
+shopt -u extglob
+for conf in /etc/makepkg.conf /etc/makepkg.conf.d/*.conf; do
+    [[ ! -r $conf ]] || source "$conf" >&2
+done
+[[ -f PKGBUILD ]] || { echo 'there is no PKGBUILD' >&2; exit 1; }
+startdir=$PWD
+source ./PKGBUILD >&2 || exit 1
+declare -F pkgver >/dev/null && has_pkgver=yes || has_pkgver=
+printf '%s\0' "$has_pkgver" "${pkgbase:-${pkgname[0]}}" "$epoch" "$pkgver" "$pkgrel" "${pkgname[@]}"
+"#;
+
+/// The names and the version of a PKGBUILD.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pkgbuild {
+    pub pkgbase: String,
+    /// The packages that it makes: one, or more if it is a split package.
+    pub names: Vec<String>,
+    /// `[epoch:]pkgver-pkgrel`
+    pub version: String,
+    /// Whether it has a `pkgver()` function, so that its version is known only after a look at the sources.
+    pub has_pkgver: bool,
+}
+
+/// Takes what [`READ`] prints.
+///
+/// # Errors
+/// Missing fields, and names or versions that are none.
+pub fn parse(printed: &[u8]) -> Result<Pkgbuild, Error> {
+    let what = "reading the PKGBUILD";
+    let text = String::from_utf8_lossy(printed);
+    let fields: Vec<&str> = text.split_terminator('\0').collect();
+    let [has_pkgver, pkgbase, epoch, pkgver, pkgrel, names @ ..] = fields.as_slice() else {
+        return Err(Error::unusable(
+            what,
+            "it ended before it was read to its end",
+        ));
+    };
+    if names.is_empty() || !text.ends_with('\0') {
+        return Err(Error::unusable(what, "it has no pkgname"));
+    }
+    for name in names.iter().chain([pkgbase]) {
+        if !is_package_name(name) {
+            let why = format!("{:?} is not a package name", one_line(name, 100));
+            return Err(Error::unusable(what, why));
+        }
+    }
+    let version = match *epoch {
+        "" | "0" => format!("{pkgver}-{pkgrel}"),
+        epoch => format!("{epoch}:{pkgver}-{pkgrel}"),
+    };
+    if pkgver.is_empty() || pkgrel.is_empty() || !is_version(&version) {
+        let why = format!("{:?} is not a version", one_line(&version, 100));
+        return Err(Error::unusable(what, why));
+    }
+    Ok(Pkgbuild {
+        pkgbase: (*pkgbase).to_owned(),
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        version,
+        has_pkgver: !has_pkgver.is_empty(),
+    })
+}
+
+/// Name and version of a package archive, from its `.PKGINFO` (what it is called doesn't count).
+///
+/// # Errors
+/// A missing or impossible name or version.
+pub fn parse_pkginfo(pkginfo: &[u8]) -> Result<(String, String), Error> {
+    let text = String::from_utf8_lossy(pkginfo);
+    let value = |key: &str| {
+        text.lines()
+            .filter_map(|line| line.split_once('='))
+            .find(|(name, _)| name.trim() == key)
+            .map_or("", |(_, value)| value.trim())
+    };
+    let (name, version) = (value("pkgname"), value("pkgver"));
+    if !is_package_name(name) || !is_version(version) {
+        return Err(Error::unusable(
+            "reading the .PKGINFO of a package archive",
+            "it has no pkgname and pkgver",
+        ));
+    }
+    Ok((name.to_owned(), version.to_owned()))
+}
+
+/// The packages that have to be installed before the build: depends, makedepends and checkdepends, and their
+/// forms for `arch`, of the pkgbase section of `makepkg --printsrcinfo`.
+pub fn dependencies(srcinfo: &[u8], arch: &str) -> Vec<String> {
+    let mut found: Vec<String> = vec![];
+    for line in String::from_utf8_lossy(srcinfo).lines() {
+        let Some((key, value)) = line.split_once('=') else {
+            continue;
+        };
+        let (key, value) = (key.trim(), value.trim());
+        if key == "pkgname" {
+            break;
+        }
+        let kind = key
+            .strip_suffix(arch)
+            .and_then(|key| key.strip_suffix('_'))
+            .unwrap_or(key);
+        if matches!(kind, "depends" | "makedepends" | "checkdepends")
+            && !found.iter().any(|it| it == value)
+        {
+            found.push(value.to_owned());
+        }
+    }
+    found
+}
+
+/// Whether a file is called as makepkg calls package archives: `<something>.pkg.tar[.<compression>]`.
+pub fn is_archive_name(file: &str) -> bool {
+    file.rsplit_once(".pkg.tar")
+        .is_some_and(|(name, compression)| {
+            let letters = compression.strip_prefix('.').unwrap_or(compression);
+            is_version(name)
+                && (compression.is_empty() || compression.len() > letters.len())
+                && letters.bytes().all(|byte| byte.is_ascii_alphanumeric())
+                && letters != "sig"
+        })
+}
+
+/// What makepkg allows in a package's name: ASCII letters, digits and `@._+-`, not starting with `-` or `.`.
+fn is_package_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(['-', '.'])
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"@._+-".contains(&byte))
+}
+
+fn is_version(version: &str) -> bool {
+    !version.is_empty()
+        && version.len() <= 256
+        && version
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_version_are_read() {
+        let plain = parse(b"\0foo\0\x001.0\x001\0foo\0").unwrap();
+        assert_eq!(
+            (plain.pkgbase.as_str(), plain.version.as_str()),
+            ("foo", "1.0-1")
+        );
+        assert!(!plain.has_pkgver);
+        let split = parse(b"yes\0base\x002\x001.0\x001.1\0lib++\0lib-docs\0").unwrap();
+        assert_eq!(split.version, "2:1.0-1.1");
+        assert_eq!(split.names, ["lib++", "lib-docs"]);
+        assert!(split.has_pkgver);
+        assert_eq!(
+            parse(b"\0foo\x000\x001.0\x001\0foo\0").unwrap().version,
+            "1.0-1"
+        );
+    }
+
+    #[test]
+    fn nothing_that_a_pkgbuild_prints_is_taken_on_trust() {
+        for printed in [
+            &b""[..],
+            b"\0",
+            b"\0foo\0\x001.0\x001\0",
+            b"\0foo\0\x001.0\x001\0foo",
+            b"\0\0\x001.0\x001\0\0",
+            b"\0foo\0\0\x001\0foo\0",
+            b"\0foo\0\x001.0\0\0foo\0",
+            b"\0foo\0\x001/0\x001\0foo\0",
+            b"\0foo\0\x001 0\x001\0foo\0",
+            b"\0foo\0\x001.0\x001\0../foo\0",
+            b"\0-foo\0\x001.0\x001\0foo\0",
+            b"\0foo\0\x001.0\x001\0f\xffo\0",
+        ] {
+            assert!(
+                parse(printed).is_err(),
+                "{}",
+                String::from_utf8_lossy(printed)
+            );
+        }
+    }
+
+    #[test]
+    fn a_pkginfo_tells_name_and_version() {
+        let info = b"# Generated by makepkg\npkgname = foo\npkgbase = bar\npkgver = 1:2.0-1\n";
+        assert_eq!(
+            parse_pkginfo(info).unwrap(),
+            ("foo".to_owned(), "1:2.0-1".to_owned())
+        );
+        assert!(parse_pkginfo(b"").is_err());
+        assert!(parse_pkginfo(b"pkgname = a/b\npkgver = 1-1\n").is_err());
+    }
+
+    #[test]
+    fn only_archives_are_called_archives() {
+        for file in [
+            "a-1-1-any.pkg.tar.zst",
+            "a+b-1:1-1-any.pkg.tar",
+            "a-1-1-x86_64.pkg.tar.xz",
+        ] {
+            assert!(is_archive_name(file), "{file}");
+        }
+        for file in [
+            "a.pkg.tar.zst.sig",
+            "a.pkg.tar.sig",
+            "a.pkg.tarball",
+            "zoom.pkg",
+            ".pkg.tar.zst",
+            "a\nb.pkg.tar.zst",
+            "a/b.pkg.tar.zst",
+            "a.tar.zst",
+            "a.pkg.tar.z/t",
+        ] {
+            assert!(!is_archive_name(file), "{file}");
+        }
+    }
+
+    #[test]
+    fn dependencies_are_those_of_the_whole_and_of_our_architecture() {
+        let srcinfo = b"pkgbase = foo\n\tpkgver = 1\n\tmakedepends = git\n\tdepends = a>=1\n\tdepends_x86_64 = b\n\
+            \tdepends_aarch64 = c\n\tcheckdepends = d\n\tdepends = a>=1\n\toptdepends = e: for f\n\
+            \npkgname = foo\n\tdepends = g\n";
+        assert_eq!(dependencies(srcinfo, "x86_64"), ["git", "a>=1", "b", "d"]);
+        assert!(dependencies(b"", "x86_64").is_empty());
+    }
+}

@@ -1,0 +1,253 @@
+//! The steps of one repository, in a container of its own: clone, version, check, dependencies, build, publish.
+
+use std::time::{Duration, Instant};
+
+use crate::docker::{Container, Engine};
+use crate::error::Error;
+use crate::http::Deadline;
+use crate::image::{HOME, PKGDEST, builder, root};
+use crate::pkgbuild::{self, Pkgbuild};
+use crate::report::{Line, Outcome, Step};
+use crate::server::{Repo, Server};
+
+/// Where the repository is cloned to, and makepkg is run.
+const CLONE: &str = "/build/repo";
+
+/// The one place where a shell stands between us and makepkg: only a shell can set a soft file limit (with the
+/// engines' 2^30, fakeroot takes minutes; a hard limit would be refused) and ask the container for its cores.
+/// The arguments arrive as they are.
+const MAKEPKG: &str = r#"ulimit -Sn 1024; MAKEFLAGS="-j$(nproc)" exec makepkg "$@""#;
+
+/// What the builds of one run have in common.
+pub struct Builds<'a> {
+    pub engine: &'a Engine,
+    pub server: &'a Server,
+    /// The builder image's name.
+    pub image: &'a str,
+    pub run: &'a str,
+    pub arch: &'a str,
+    pub network: Option<&'a str>,
+    /// The wall clock of one repository, all steps together.
+    pub timeout: Duration,
+    /// Build and publish what is there already, too.
+    pub force: bool,
+}
+
+/// The step that failed, and how.
+type Failure = (Step, Error);
+
+trait At<T> {
+    /// Names the step that an error belongs to.
+    fn at(self, step: Step) -> Result<T, Failure>;
+}
+
+impl<T> At<T> for Result<T, Error> {
+    fn at(self, step: Step) -> Result<T, Failure> {
+        self.map_err(|error| (step, error))
+    }
+}
+
+impl Builds<'_> {
+    /// Builds one repository and publishes what the server lacks.
+    pub fn build(&self, repo: &Repo) -> Line {
+        let started = Instant::now();
+        let mut name = repo.url.clone();
+        let outcome = match self.steps(repo, &mut name) {
+            Ok(outcome) => outcome,
+            Err((step, error)) => Outcome::Failed(step, error),
+        };
+        Line {
+            outcome,
+            name,
+            time: started.elapsed(),
+        }
+    }
+
+    fn steps(&self, repo: &Repo, name: &mut String) -> Result<Outcome, Failure> {
+        let deadline = Deadline::after(self.timeout);
+        let container = Container::start(
+            self.engine,
+            None,
+            self.image,
+            self.run,
+            self.network,
+            deadline,
+        )
+        .at(Step::Container)?;
+        let build = Build {
+            builds: self,
+            container,
+            deadline,
+        };
+
+        build.clone(repo).at(Step::Clone)?;
+        let mut pkgbuild = build.read_pkgbuild().at(Step::Version)?;
+        let has_pkgver = pkgbuild.has_pkgver;
+        let mut has_dependencies = false;
+        if has_pkgver {
+            has_dependencies = build.update_pkgver()?;
+            pkgbuild = build.read_pkgbuild().at(Step::Version)?;
+        }
+        *name = format!("{} {}", pkgbuild.pkgbase, pkgbuild.version);
+
+        if !self.force && build.is_published(repo, &pkgbuild).at(Step::Check)? {
+            return Ok(Outcome::UpToDate);
+        }
+        if !has_dependencies {
+            build.install_dependencies().at(Step::Dependencies)?;
+        }
+        log::info!("building {name}");
+        // The sources are there, prepared, if pkgver() needed them.
+        let noextract = if has_pkgver {
+            &["--noextract"][..]
+        } else {
+            &[]
+        };
+        build.makepkg("makepkg", noextract).at(Step::Build)?;
+        build.publish(repo).at(Step::Publish)
+    }
+}
+
+/// One repository's build, under way.
+struct Build<'a> {
+    builds: &'a Builds<'a>,
+    container: Container<'a>,
+    deadline: Deadline,
+}
+
+impl Build<'_> {
+    fn clone(&self, repo: &Repo) -> Result<(), Error> {
+        let branch = repo.branch.as_ref().map(|it| format!("--branch={it}"));
+        let mut argv = vec!["git", "clone", "--single-branch", "--depth", "1"];
+        argv.extend(branch.as_deref());
+        argv.extend(["--", &repo.url, CLONE]);
+        self.container
+            .run(&builder("git clone", &argv, HOME), self.deadline)
+    }
+
+    fn read_pkgbuild(&self) -> Result<Pkgbuild, Error> {
+        let argv = ["bash", "-c", pkgbuild::READ];
+        let command = builder("reading the PKGBUILD", &argv, CLONE);
+        pkgbuild::parse(&self.container.capture(&command, self.deadline)?)
+    }
+
+    /// Lets makepkg write the version that pkgver() finds into the PKGBUILD. Both pkgver() and prepare(), which
+    /// runs before it, may need a program that makedepends names: if it fails, it gets them, and a second try.
+    /// Tells whether it did.
+    fn update_pkgver(&self) -> Result<bool, Failure> {
+        let update = || self.makepkg("makepkg --nobuild", &["--nobuild", "--nodeps"]);
+        let Err(error) = update() else {
+            return Ok(false);
+        };
+        if self.deadline.passed() || !self.install_dependencies().at(Step::Dependencies)? {
+            return Err((Step::Version, error));
+        }
+        update().at(Step::Version).map(|()| true)
+    }
+
+    /// Whether the server has this version of each of the names.
+    fn is_published(&self, repo: &Repo, pkgbuild: &Pkgbuild) -> Result<bool, Error> {
+        for name in &pkgbuild.names {
+            if !self.has(repo, name, &pkgbuild.version)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn has(&self, repo: &Repo, name: &str, version: &str) -> Result<bool, Error> {
+        let arch = self.builds.arch;
+        self.builds
+            .server
+            .has(&repo.repo, arch, name, version, self.deadline)
+    }
+
+    /// Installs the dependencies, as root: the build user can't, and need not. Tells whether there are any.
+    fn install_dependencies(&self) -> Result<bool, Error> {
+        let argv = ["makepkg", "--printsrcinfo"];
+        let command = builder("makepkg --printsrcinfo", &argv, CLONE);
+        let srcinfo = self.container.capture(&command, self.deadline)?;
+        let dependencies = pkgbuild::dependencies(&srcinfo, self.builds.arch);
+        if dependencies.is_empty() {
+            return Ok(false);
+        }
+        let mut argv = vec!["pacman", "-S", "--asdeps", "--needed", "--noconfirm", "--"];
+        argv.extend(dependencies.iter().map(String::as_str));
+        let doing = format!("pacman -S {}", dependencies.join(" "));
+        self.container.run(&root(&doing, &argv), self.deadline)?;
+        Ok(true)
+    }
+
+    fn makepkg(&self, doing: &str, options: &[&str]) -> Result<(), Error> {
+        let argv = [&["bash", "-c", MAKEPKG, "makepkg", "--noconfirm"], options].concat();
+        self.container
+            .run(&builder(doing, &argv, CLONE), self.deadline)
+    }
+
+    /// Publishes the archives that the server lacks, or all if it was told so.
+    fn publish(&self, repo: &Repo) -> Result<Outcome, Error> {
+        let archives = self.archives()?;
+        if archives.is_empty() {
+            return Err(Error::unusable(
+                "looking for package archives",
+                "makepkg made none",
+            ));
+        }
+        let mut outcome = Outcome::UpToDate;
+        for (file, size) in archives {
+            let path = format!("{PKGDEST}/{file}");
+            let argv = ["bsdtar", "-xOqf", &path, ".PKGINFO"];
+            let command = builder("reading .PKGINFO", &argv, PKGDEST);
+            let pkginfo = self.container.capture(&command, self.deadline)?;
+            let (name, version) = pkgbuild::parse_pkginfo(&pkginfo)?;
+            if !self.builds.force && self.has(repo, &name, &version)? {
+                log::info!("{name} {version} is published already");
+                continue;
+            }
+            log::info!(
+                "publishing {name} {version} ({size} bytes) to {}",
+                repo.repo
+            );
+            self.upload(repo, &file, &path, size)?;
+            outcome = Outcome::Built;
+        }
+        Ok(outcome)
+    }
+
+    /// Sends one archive from the container straight to the server.
+    fn upload(&self, repo: &Repo, file: &str, path: &str, size: u64) -> Result<(), Error> {
+        let argv = ["cat", "--", path];
+        let command = builder("reading the archive", &argv, PKGDEST);
+        let mut archive = self.container.exec(&command, self.deadline)?;
+        let server = self.builds.server;
+        server.publish(&repo.repo, file, &mut archive, size, self.deadline)
+    }
+
+    /// The regular files in PKGDEST that are called as package archives are, with their sizes in bytes.
+    fn archives(&self) -> Result<Vec<(String, u64)>, Error> {
+        let argv = [
+            "find",
+            PKGDEST,
+            "-mindepth",
+            "1",
+            "-maxdepth",
+            "1",
+            "-type",
+            "f",
+            "-printf",
+            "%s %f\\0",
+        ];
+        let command = builder("listing PKGDEST", &argv, PKGDEST);
+        let listing = self.container.capture(&command, self.deadline)?;
+        let mut archives: Vec<(String, u64)> = String::from_utf8_lossy(&listing)
+            .split_terminator('\0')
+            .filter_map(|line| {
+                let (size, file) = line.split_once(' ')?;
+                Some((file.to_owned(), size.parse().ok()?))
+            })
+            .filter(|(file, _)| pkgbuild::is_archive_name(file))
+            .collect();
+        archives.sort();
+        Ok(archives)
+    }
+}

@@ -1,0 +1,96 @@
+//! What became of each repository: the summary at the end of a run.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::error::Error;
+
+/// The step of a repository's build that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    List,
+    Container,
+    Clone,
+    Version,
+    Check,
+    Dependencies,
+    Build,
+    Publish,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Step::List => "list",
+            Step::Container => "container",
+            Step::Clone => "clone",
+            Step::Version => "version",
+            Step::Check => "check",
+            Step::Dependencies => "dependencies",
+            Step::Build => "build",
+            Step::Publish => "publish",
+        })
+    }
+}
+
+/// What happened to a repository.
+#[derive(Debug)]
+pub enum Outcome {
+    /// At least one archive was published.
+    Built,
+    UpToDate,
+    Failed(Step, Error),
+}
+
+/// One line of the summary.
+#[derive(Debug)]
+pub struct Line {
+    pub outcome: Outcome,
+    /// The pkgbase and its version, or, as long as they aren't known, the repository's URL.
+    pub name: String,
+    pub time: Duration,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match &self.outcome {
+            Outcome::Built => "built",
+            Outcome::UpToDate => "up to date",
+            Outcome::Failed(..) => "failed",
+        };
+        write!(f, "{what:<10}  {}", self.name)?;
+        if let Outcome::Failed(step, _) = self.outcome {
+            write!(f, "  at {step}")?;
+        }
+        write!(f, "  {:.1} s", self.time.as_secs_f64())
+    }
+}
+
+/// All of a run, in the order in which it happened.
+#[derive(Debug, Default)]
+pub struct Summary(pub Vec<Line>);
+
+impl Summary {
+    /// 0 if all went well, 1 if a repository failed.
+    pub fn exit_code(&self) -> u8 {
+        self.count(|outcome| matches!(outcome, Outcome::Failed(..)))
+            .min(1) as u8
+    }
+
+    fn count(&self, is: impl Fn(&Outcome) -> bool) -> usize {
+        self.0.iter().filter(|line| is(&line.outcome)).count()
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        writeln!(
+            f,
+            "{} built, {} up to date, {} failed",
+            self.count(|outcome| matches!(outcome, Outcome::Built)),
+            self.count(|outcome| matches!(outcome, Outcome::UpToDate)),
+            self.count(|outcome| matches!(outcome, Outcome::Failed(..))),
+        )
+    }
+}

@@ -1,0 +1,188 @@
+//! One run, as a story: the list, the lock, what killed runs left, the builder image, the repositories, the end.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::cli::Settings;
+use crate::docker::{Container, Engine};
+use crate::error::Error;
+use crate::http::Deadline;
+use crate::image::{self, BuilderImage};
+use crate::repo::Builds;
+use crate::report::{Line, Outcome, Step, Summary};
+use crate::server::{Entry, Server};
+
+/// The name of the container that a run holds as long as it lives, so that an engine has one run at a time.
+const LOCK: &str = "vieter-build";
+
+/// The most that the pull and the preparation of the builder image may take, each.
+const PREPARATION: Duration = Duration::from_secs(3600);
+
+/// How long a lock container may stay created and not started before its run counts as killed: between the two
+/// lie some tenths of a second.
+const START: Duration = Duration::from_secs(5);
+
+/// Builds all that the server lists for this architecture.
+///
+/// # Errors
+/// What keeps the run from being done. A repository that fails is in the summary instead.
+pub fn run(settings: &Settings) -> Result<Summary, Error> {
+    let engine = Engine::open(&settings.docker_host)?;
+    let arch = match &settings.arch {
+        Some(arch) => arch.clone(),
+        None => engine.architecture()?,
+    };
+    let server = Server::new(&settings.address, &settings.api_key);
+    let entries = server.list(&arch)?;
+    if entries.is_empty() {
+        log::info!("{} lists no repositories for {arch}", settings.address);
+        return Ok(Summary::default());
+    }
+    log::info!("{} repositories for {arch}", entries.len());
+
+    let run = new_run_id();
+    let network = settings.network.as_deref();
+    refuse_if_held(&engine)?;
+    pull(&engine, &settings.base_image)?;
+    let lock = lock(&engine, &settings.base_image, &run, network)?;
+    sweep(&engine, &run);
+    let deadline = Deadline::after(PREPARATION);
+    let image = BuilderImage::prepare(&engine, &lock, &run, deadline)?;
+    let builds = Builds {
+        engine: &engine,
+        server: &server,
+        image: image.name(),
+        run: &run,
+        arch: &arch,
+        network,
+        timeout: settings.timeout,
+        force: settings.force,
+    };
+    let mut summary = Summary::default();
+    for entry in entries {
+        let line = build(&builds, entry);
+        match &line.outcome {
+            Outcome::Failed(step, error) => log::error!("{}: failed at {step}: {error}", line.name),
+            _ => log::info!("{line}"),
+        }
+        summary.0.push(line);
+    }
+    Ok(summary)
+}
+
+fn build(builds: &Builds, entry: Entry) -> Line {
+    match entry.repo {
+        Ok(repo) => {
+            log::info!("{} for the repository {}", entry.name, repo.repo);
+            builds.build(&repo)
+        }
+        Err(error) => Line {
+            outcome: Outcome::Failed(Step::List, error),
+            name: entry.name,
+            time: Duration::ZERO,
+        },
+    }
+}
+
+/// A name for a run that no other has had.
+fn new_run_id() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    format!("{:x}", now.map_or(0, |time| time.as_nanos()))
+}
+
+/// Pulls the base image; an older one that is there already is better than no run.
+fn pull(engine: &Engine, reference: &str) -> Result<(), Error> {
+    let Err(error) = engine.pull(reference, Deadline::after(PREPARATION)) else {
+        return Ok(());
+    };
+    if !engine.has_image(reference)? {
+        return Err(error);
+    }
+    log::warn!("{error}; going on with the image {reference} that is there");
+    Ok(())
+}
+
+/// Starts the lock container, which only one run can at a time.
+fn lock<'e>(
+    engine: &'e Engine,
+    image: &str,
+    run: &str,
+    network: Option<&str>,
+) -> Result<Container<'e>, Error> {
+    // A second try, if the name was taken by something that could be cleared away.
+    for _ in 0..2 {
+        let deadline = Deadline::after(PREPARATION);
+        match Container::start(engine, Some(LOCK), image, run, network, deadline) {
+            Err(error) if error.is_status(409) => clear_lock(engine)?,
+            started => return started,
+        }
+    }
+    let deadline = Deadline::after(PREPARATION);
+    Container::start(engine, Some(LOCK), image, run, network, deadline)
+}
+
+/// Clears away a lock container that nobody holds: its run was killed before it was started, or it is just
+/// being removed.
+fn clear_lock(engine: &Engine) -> Result<(), Error> {
+    let Some(found) = refuse_if_held(engine)? else {
+        return Ok(());
+    };
+    log::warn!("waiting for the container {LOCK} ({found}) of another run to go");
+    if engine.wait_removed(&found, Deadline::after(START)).is_ok() {
+        return Ok(());
+    }
+    // It may have been started meanwhile.
+    match refuse_if_held(engine)? {
+        Some(found) => engine.remove_container(&found),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to go on if another run holds this engine; gives the id of a lock container that nobody holds.
+fn refuse_if_held(engine: &Engine) -> Result<Option<String>, Error> {
+    let Some(found) = engine.inspect_container(LOCK)? else {
+        return Ok(None);
+    };
+    let short: String = found.id.chars().take(12).collect();
+    match found.run() {
+        None => Err(Error::unusable(
+            format!("the container {LOCK} ({short})"),
+            "it was not made by this program, which needs that name: rename or remove it",
+        )),
+        Some(run) if found.is_running() => Err(Error::Busy(format!(
+            "another run ({run}) is using this engine: the container {LOCK} ({short}) is running; \
+             wait until that run has ended, or end it with `docker rm -f {LOCK}`"
+        ))),
+        Some(_) => Ok(Some(found.id)),
+    }
+}
+
+/// Removes what killed runs left: whatever bears another run's label, and nothing else. Leftovers are a
+/// nuisance, not an obstacle, so what can't be removed is a warning.
+fn sweep(engine: &Engine, run: &str) {
+    let swept = || -> Result<(), Error> {
+        for container in engine.our_containers()? {
+            if container.run() != run {
+                log::info!("removing the container {} of a killed run", container.id);
+                engine.remove_container(&container.id)?;
+            }
+        }
+        for image in engine.our_images()? {
+            if image.run() == run {
+                continue;
+            }
+            // Somebody may have given the image a name of their own, which stays.
+            let ours = image
+                .tags()
+                .filter(|tag| tag.split(':').next() == Some(image::NAME));
+            let untagged = image.tags().next().is_none().then_some(image.id.as_str());
+            for name in ours.chain(untagged) {
+                log::info!("removing the image {name} of a killed run");
+                engine.remove_image(name)?;
+            }
+        }
+        Ok(())
+    };
+    if let Err(error) = swept() {
+        log::warn!("could not remove all that a killed run left: {error}");
+    }
+}

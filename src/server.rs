@@ -1,0 +1,321 @@
+//! The Vieter server: its list of repositories, and what is published there.
+
+use std::io::Read;
+use std::time::Duration;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use ureq::http::Response;
+use ureq::{Agent, Body, SendBody};
+
+use crate::error::Error;
+use crate::http::{self, Deadline, encode};
+use crate::output::one_line;
+
+/// How long the server may take for an answer that needs no upload.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The largest list that is read, in bytes.
+const MAX_LIST: u64 = 16 * 1024 * 1024;
+
+/// A Git repository to build, as the list has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repo {
+    pub url: String,
+    /// `None` for the repository's default branch.
+    pub branch: Option<String>,
+    /// The pacman repository that its packages are published to.
+    pub repo: String,
+}
+
+/// An entry of the list: something to call it by, and the repository, or why it is none.
+#[derive(Debug)]
+pub struct Entry {
+    pub name: String,
+    pub repo: Result<Repo, Error>,
+}
+
+/// A client of one server.
+pub struct Server {
+    agent: Agent,
+    /// Without a slash at the end.
+    address: String,
+    key: String,
+}
+
+impl Server {
+    /// A client of the server at `address` (`http://` or `https://`) with its API key.
+    pub fn new(address: &str, key: &str) -> Server {
+        Server {
+            agent: http::config().build().new_agent(),
+            address: address.trim_end_matches('/').to_owned(),
+            key: key.to_owned(),
+        }
+    }
+
+    /// The repositories that are to be built for `arch`, in the server's order (`GET /api/repos`).
+    ///
+    /// # Errors
+    /// No answer, any but 200, a list that can't be read. An entry that can't be used is no error of the list.
+    pub fn list(&self, arch: &str) -> Result<Vec<Entry>, Error> {
+        let deadline = Deadline::after(PATIENCE);
+        let doing = format!("getting the list of repositories from {}", self.address);
+        let url = format!("{}/api/repos", self.address);
+        let headers = [("X-Api-Key", self.key.as_str())];
+        let answer = http::send(&self.agent, "GET", &url, &headers, (), deadline)
+            .map_err(|error| self.no_answer(&doing, error))?;
+        if answer.status() != 200 {
+            return Err(self.refused(&doing, answer));
+        }
+        let text = http::read(answer, MAX_LIST).map_err(|error| self.no_answer(&doing, error))?;
+        parse_list(&text, arch).map_err(|why| Error::unusable(doing, why))
+    }
+
+    /// Whether this version of a package is published (`HEAD /<repo>/<arch>/<name>-<version>`).
+    ///
+    /// # Errors
+    /// No answer, any but 200 and 404.
+    pub fn has(
+        &self,
+        repo: &str,
+        arch: &str,
+        name: &str,
+        version: &str,
+        deadline: Deadline,
+    ) -> Result<bool, Error> {
+        let path = format!(
+            "/{}/{}/{}",
+            encode(repo),
+            encode(arch),
+            encode(&format!("{name}-{version}"))
+        );
+        let doing = format!("asking {} for {path}", self.address);
+        let url = format!("{}{path}", self.address);
+        let deadline = deadline.at_most(PATIENCE);
+        let answer = http::send(&self.agent, "HEAD", &url, &[], (), deadline)
+            .map_err(|error| self.no_answer(&doing, error))?;
+        match answer.status().as_u16() {
+            200 => Ok(true),
+            404 => Ok(false),
+            _ => Err(self.refused(&doing, answer)),
+        }
+    }
+
+    /// Publishes a package archive of `size` bytes, straight from the reader (`POST /<repo>/publish`).
+    ///
+    /// # Errors
+    /// No answer, any but 200, and those of the reader.
+    pub fn publish(
+        &self,
+        repo: &str,
+        file: &str,
+        archive: &mut dyn Read,
+        size: u64,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        let doing = format!("publishing {file} to {}/{repo}", self.address);
+        let url = format!("{}/{}/publish", self.address, encode(repo));
+        let length = size.to_string();
+        let headers = [
+            ("X-Api-Key", self.key.as_str()),
+            ("Content-Length", &length),
+        ];
+        let mut archive = http::Exactly::new(archive, size);
+        let body = SendBody::from_reader(&mut archive);
+        let answer = http::send(&self.agent, "POST", &url, &headers, body, deadline)
+            .map_err(|error| self.no_answer(&doing, error))?;
+        match answer.status().as_u16() {
+            200 => Ok(()),
+            _ => Err(self.refused(&doing, answer)),
+        }
+    }
+
+    fn no_answer(&self, doing: &str, error: ureq::Error) -> Error {
+        Error::NoAnswer {
+            doing: doing.to_owned(),
+            reason: match error {
+                ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+                error => one_line(&self.without_key(&error.to_string()), 500),
+            },
+        }
+    }
+
+    /// What a server answers may repeat what it was sent, so the key is taken out.
+    fn refused(&self, doing: &str, answer: Response<Body>) -> Error {
+        let status = answer.status().as_u16();
+        let location = match answer.headers().get("location") {
+            Some(to) => format!("a redirect to {}, ", String::from_utf8_lossy(to.as_bytes())),
+            None => String::new(),
+        };
+        let text = http::read(answer, 64 * 1024).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let message = serde_json::from_str::<Value>(&text)
+            .ok()
+            .and_then(|value| Some(value.get("message")?.as_str()?.to_owned()))
+            .unwrap_or(text);
+        let advice = match status {
+            300..=399 => " (set --address to where the server really is)",
+            401 | 403 => " (does VIETER_API_KEY hold this server's key?)",
+            404 => " (is --address that of a Vieter server?)",
+            _ => "",
+        };
+        let message = self.without_key(&format!("{location}{message}"));
+        Error::Refused {
+            doing: doing.to_owned(),
+            status,
+            message: one_line(&message, 300) + advice,
+        }
+    }
+
+    fn without_key(&self, text: &str) -> String {
+        text.replace(&self.key, "***")
+    }
+}
+
+/// The answer's `data`: an object whose order counts, which a serde_json map would lose.
+struct Data(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Data {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Data;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("an object of repositories by id")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Data, A::Error> {
+                let mut entries = vec![];
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Data(entries))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+fn parse_list(text: &[u8], arch: &str) -> Result<Vec<Entry>, String> {
+    #[derive(serde::Deserialize)]
+    struct Answer {
+        data: Data,
+    }
+    let answer: Answer = serde_json::from_slice(text)
+        .map_err(|error| format!("the answer is not a list of repositories: {error}"))?;
+    Ok(answer
+        .data
+        .0
+        .iter()
+        .filter(|(_, entry)| is_for(entry, arch))
+        .map(|(id, entry)| Entry {
+            name: one_line(text_of(entry, "url").unwrap_or(id), 200),
+            repo: parse_repo(entry)
+                .map_err(|why| Error::unusable(format!("entry {id} of the list"), why)),
+        })
+        .collect())
+}
+
+/// Whether an entry holds `arch`. One that holds no architectures at all is broken, which is for
+/// [`parse_repo`] to say.
+fn is_for(entry: &Value, arch: &str) -> bool {
+    match entry.get("arch").and_then(Value::as_array) {
+        Some(archs) => archs
+            .iter()
+            .any(|it| it.as_str().is_some_and(|it| it.trim() == arch)),
+        None => true,
+    }
+}
+
+fn parse_repo(entry: &Value) -> Result<Repo, String> {
+    if entry.get("arch").and_then(Value::as_array).is_none() {
+        return Err("has no list of architectures".to_owned());
+    }
+    let url = text_of(entry, "url").ok_or("has no URL")?;
+    let repo = text_of(entry, "repo").ok_or("names no repository to publish to")?;
+    if !is_repo_name(repo) {
+        return Err(format!("{repo:?} is not a name for a pacman repository"));
+    }
+    Ok(Repo {
+        url: url.to_owned(),
+        branch: text_of(entry, "branch").map(str::to_owned),
+        repo: repo.to_owned(),
+    })
+}
+
+fn text_of<'a>(entry: &'a Value, key: &str) -> Option<&'a str> {
+    let text = entry.get(key)?.as_str()?.trim();
+    (!text.is_empty()).then_some(text)
+}
+
+/// Whether pacman.conf could have a section of this name: letters, digits and `@._+-`, not `local`, and nothing
+/// that a shell, a URL or a path would take for something else at its start.
+fn is_repo_name(name: &str) -> bool {
+    name != "local"
+        && !name.starts_with(['-', '.'])
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"@._+-".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(data: &str) -> Result<Vec<Entry>, String> {
+        parse_list(
+            format!(r#"{{"message":"","data":{data}}}"#).as_bytes(),
+            "x86_64",
+        )
+    }
+
+    #[test]
+    fn keeps_the_servers_order_and_our_architecture() {
+        let entries = list(
+            r#"{"f":{"url":"git://z","branch":"main","arch":["aarch64","x86_64"],"repo":"bur","schedule":""},
+                "e":{"url":"git://y","branch":"","arch":["aarch64"],"repo":"bur"},
+                "d":{"url":"git://x","branch":"","arch":[" x86_64"],"repo":"a+b"}}"#,
+        )
+        .unwrap();
+        let repos: Vec<_> = entries
+            .into_iter()
+            .map(|entry| entry.repo.unwrap())
+            .collect();
+        assert_eq!(repos[0].url, "git://z");
+        assert_eq!(repos[0].branch.as_deref(), Some("main"));
+        assert_eq!(repos[1].url, "git://x");
+        assert_eq!(repos[1].branch, None);
+        assert_eq!(repos.len(), 2);
+    }
+
+    #[test]
+    fn a_broken_entry_is_its_own_failure() {
+        let broken = [
+            r#"{"url":"","arch":["x86_64"],"repo":"bur"}"#,
+            r#"{"arch":["x86_64"],"repo":"bur"}"#,
+            r#"{"url":"git://x","arch":["x86_64"],"repo":"../etc"}"#,
+            r#"{"url":"git://x","arch":["x86_64"],"repo":"-S"}"#,
+            r#"{"url":"git://x","arch":["x86_64"],"repo":"local"}"#,
+            r#"{"url":"git://x","arch":["x86_64"],"repo":["bur"]}"#,
+            r#"{"url":"git://x","arch":"x86_64","repo":"bur"}"#,
+            "7",
+            "null",
+        ];
+        for broken in broken {
+            let good = r#"{"url":"git://x","branch":"b","arch":["x86_64"],"repo":"bur"}"#;
+            let entries = list(&format!(r#"{{"1":{broken},"2":{good}}}"#)).unwrap();
+            assert!(entries[0].repo.is_err(), "{broken}");
+            assert!(entries[1].repo.is_ok());
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_is_an_error() {
+        for data in ["[]", "7", "null", "{"] {
+            assert!(list(data).is_err(), "{data}");
+        }
+        assert!(parse_list(b"<html>", "x86_64").is_err());
+        assert!(list("{}").unwrap().is_empty());
+    }
+}

@@ -1,0 +1,371 @@
+//! A stand-in for the Vieter server that behaves as the real one (0.2) was measured to: what it answers, what it
+//! leaves out, and that it keeps real packages in a real pacman database (made by `repo-add`).
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::{Map, Value, json};
+
+/// A running server. Its threads end with the process.
+pub struct Standin {
+    pub address: SocketAddr,
+    state: Arc<State>,
+}
+
+struct State {
+    dir: PathBuf,
+    key: Mutex<String>,
+    /// The list, in its order, as `(uuid, repository)`.
+    repos: Mutex<Vec<(String, Value)>>,
+    /// One publish at a time: two of the same package would wedge the real one.
+    publishing: Mutex<()>,
+    requests: Mutex<Vec<String>>,
+    faults: Mutex<HashMap<String, String>>,
+}
+
+const DEFAULT_ARCH: &str = "x86_64";
+
+struct Request {
+    method: String,
+    path: String,
+    query: HashMap<String, String>,
+    headers: HashMap<String, String>,
+}
+
+impl Standin {
+    /// Serves what is, and will be, below `dir`.
+    pub fn start(listen: &str, dir: &Path, key: &str) -> io::Result<Standin> {
+        fs::create_dir_all(dir)?;
+        let listener = TcpListener::bind(listen)?;
+        let address = listener.local_addr()?;
+        let state = Arc::new(State {
+            dir: dir.to_owned(),
+            key: Mutex::new(key.to_owned()),
+            repos: Mutex::default(),
+            publishing: Mutex::default(),
+            requests: Mutex::default(),
+            faults: Mutex::default(),
+        });
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let state = Arc::clone(&shared);
+                thread::spawn(move || {
+                    // A client that goes away is its own business.
+                    let _ = state.serve(stream);
+                });
+            }
+        });
+        Ok(Standin { address, state })
+    }
+}
+
+/// What tests turn and look at.
+#[allow(dead_code)]
+impl Standin {
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Puts an entry at the end of the list, without the checks of `POST /api/repos`.
+    pub fn list(&self, entry: Value) {
+        let mut repos = self.state.repos.lock().unwrap();
+        // Descending, so that a client that sorts by id is found out.
+        let uuid = format!("{:08x}-0000-4000-8000-000000000000", 0xffff - repos.len());
+        repos.push((uuid, entry));
+    }
+
+    pub fn clear_list(&self) {
+        self.state.repos.lock().unwrap().clear();
+    }
+
+    pub fn set_key(&self, key: &str) {
+        *self.state.key.lock().unwrap() = key.to_owned();
+    }
+
+    /// Takes the requests since the last call, as `METHOD /path`.
+    pub fn take_requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.state.requests.lock().unwrap())
+    }
+
+    /// From now on, answers requests that start with `METHOD /path` with these raw bytes, or, if there are
+    /// none, by closing the connection.
+    pub fn fault(&self, start: &str, answer: &str) {
+        let mut faults = self.state.faults.lock().unwrap();
+        faults.insert(start.to_owned(), answer.to_owned());
+    }
+
+    pub fn clear_faults(&self) {
+        self.state.faults.lock().unwrap().clear();
+    }
+
+    /// The names of the archives of a repository.
+    pub fn published(&self, repo: &str) -> Vec<String> {
+        let dir = self.state.dir.join(repo).join(DEFAULT_ARCH);
+        let mut files: Vec<String> = fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|file| file.contains(".pkg.tar"))
+            .collect();
+        files.sort();
+        files
+    }
+
+    /// Where an archive of a repository is.
+    pub fn file(&self, repo: &str, file: &str) -> PathBuf {
+        self.state.dir.join(repo).join(DEFAULT_ARCH).join(file)
+    }
+}
+
+impl State {
+    fn serve(&self, stream: TcpStream) -> io::Result<()> {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let Some(request) = read_request(&mut reader)? else {
+            return Ok(());
+        };
+        let line = format!("{} {}", request.method, request.path);
+        self.requests.lock().unwrap().push(line.clone());
+        let faults = self.faults.lock().unwrap().clone();
+        let mut out = &stream;
+        if let Some((_, answer)) = faults.iter().find(|(start, _)| line.starts_with(*start)) {
+            return out.write_all(answer.as_bytes());
+        }
+        let segments: Vec<&str> = request.path.split('/').skip(1).collect();
+        let authorised = request.headers.get("x-api-key") == Some(&self.key.lock().unwrap());
+        match (request.method.as_str(), segments.as_slice()) {
+            ("GET", ["health"]) => message(out, 200, "Healthy."),
+            (_, ["api", "repos", ..]) if !authorised => message(out, 401, "Unauthorized."),
+            ("GET", ["api", "repos"]) => {
+                let repos = self.repos.lock().unwrap().clone();
+                // By hand, as serde_json would sort the ids.
+                let entries: Vec<String> = repos
+                    .iter()
+                    .map(|(id, repo)| format!("{}: {repo}", json!(id)))
+                    .collect();
+                let text = format!("{{\"message\":\"\",\"data\":{{{}}}}}", entries.join(","));
+                answer(out, 200, "application/json", text.as_bytes())
+            }
+            ("POST", ["api", "repos"]) => self.add_repo(out, &request.query),
+            ("DELETE", ["api", "repos", id]) => {
+                let mut repos = self.repos.lock().unwrap();
+                let before = repos.len();
+                repos.retain(|(uuid, _)| uuid != id);
+                match before - repos.len() {
+                    0 => answer(out, 404, "application/json", b""),
+                    _ => message(out, 200, "Repo removed successfully."),
+                }
+            }
+            // Answered at once, the body unread: the client may see the connection reset.
+            ("POST", [_, "publish"]) if !authorised => message(out, 401, "Unauthorized."),
+            ("POST", [repo, "publish"]) => match request.headers.get("content-length") {
+                None => answer(out, 411, "text/plain", b""),
+                Some(length) => {
+                    let length = length.parse().unwrap_or(0);
+                    match self.publish(repo, length, &mut reader)? {
+                        true => message(out, 200, "Package added successfully."),
+                        false => message(out, 500, "Failed to add package."),
+                    }
+                }
+            },
+            ("GET" | "HEAD", [repo, arch, file]) => {
+                let dir = self.dir.join(repo).join(arch);
+                let path = match find(&dir, file) {
+                    Some(path) if safe(repo) && safe(arch) && safe(file) => path,
+                    _ => return not_found(out),
+                };
+                let mut file = File::open(path)?;
+                let length = file.metadata()?.len();
+                head(out, 200, "application/octet-stream", length)?;
+                if request.method == "GET" {
+                    io::copy(&mut file, &mut out)?;
+                }
+                Ok(())
+            }
+            _ => not_found(out),
+        }
+    }
+
+    fn add_repo(&self, out: &TcpStream, query: &HashMap<String, String>) -> io::Result<()> {
+        let mut repo = Map::new();
+        for field in ["url", "branch", "repo", "arch"] {
+            let Some(value) = query.get(field) else {
+                return message(out, 400, &format!("Missing parameter: {field}."));
+            };
+            let value = match field {
+                "arch" => value.split(',').collect::<Vec<_>>().into(),
+                _ => value.as_str().into(),
+            };
+            repo.insert(field.to_owned(), value);
+        }
+        let repo = Value::Object(repo);
+        let mut repos = self.repos.lock().unwrap();
+        if repos.iter().any(|(_, other)| *other == repo) {
+            return message(out, 400, "Duplicate repository.");
+        }
+        let uuid = format!("{:08x}-0000-4000-8000-000000000001", 0xffff - repos.len());
+        repos.push((uuid, repo));
+        message(out, 200, "Repo added successfully.")
+    }
+
+    /// Files an archive; false if it is none.
+    fn publish(&self, repo: &str, length: u64, body: &mut dyn Read) -> io::Result<bool> {
+        let _one_at_a_time = self.publishing.lock().unwrap();
+        let upload = self.dir.join("upload");
+        let received = io::copy(&mut body.take(length), &mut File::create(&upload)?)?;
+        if received < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let info = Command::new("bsdtar")
+            .args(["-xOqf"])
+            .arg(&upload)
+            .arg(".PKGINFO")
+            .stderr(Stdio::null())
+            .output()?;
+        let info = String::from_utf8_lossy(&info.stdout).into_owned();
+        let field = |key: &str| {
+            info.lines()
+                .find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "))
+        };
+        let (Some(name), Some(version), Some(arch)) =
+            (field("pkgname"), field("pkgver"), field("arch"))
+        else {
+            return Ok(false);
+        };
+        if !safe(repo) || !safe(name) || !safe(version) || !safe(arch) {
+            return Ok(false);
+        }
+        // `any` is filed under the default architecture, and under those that are there.
+        let mut archs = vec![arch.to_owned()];
+        if arch == "any" {
+            archs = vec![DEFAULT_ARCH.to_owned()];
+            for entry in fs::read_dir(self.dir.join(repo)).into_iter().flatten() {
+                archs.push(entry?.file_name().into_string().unwrap());
+            }
+            archs.sort();
+            archs.dedup();
+        }
+        let file = format!("{name}-{version}-{arch}.pkg.tar.zst");
+        for filed_under in archs {
+            let dir = self.dir.join(repo).join(filed_under);
+            fs::create_dir_all(dir.join(".names"))?;
+            fs::copy(&upload, dir.join(&file))?;
+            let marker = dir.join(".names").join(name);
+            if let Ok(before) = fs::read_to_string(&marker) {
+                let old = before.lines().nth(1).unwrap_or("");
+                if old != file {
+                    fs::remove_file(dir.join(old))?;
+                }
+            }
+            fs::write(&marker, format!("{name}-{version}\n{file}\n"))?;
+            let added = Command::new("repo-add")
+                .arg("-q")
+                .arg(dir.join(format!("{repo}.db.tar.gz")))
+                .arg(dir.join(&file))
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()?;
+            if !added.success() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The file that a name stands for: its own, or the marker of a package's version.
+fn find(dir: &Path, name: &str) -> Option<PathBuf> {
+    let file = dir.join(name);
+    if file.is_file() {
+        return Some(file);
+    }
+    fs::read_dir(dir.join(".names"))
+        .ok()?
+        .map(|entry| entry.unwrap().path())
+        .find(|marker| {
+            let text = fs::read_to_string(marker).unwrap_or_default();
+            text.lines().next() == Some(name)
+        })
+}
+
+fn safe(segment: &str) -> bool {
+    !segment.is_empty() && !segment.starts_with('.') && !segment.contains('/')
+}
+
+fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let mut words = line.split_whitespace();
+    let (Some(method), Some(target)) = (words.next(), words.next()) else {
+        return Ok(None);
+    };
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let mut headers = HashMap::new();
+    loop {
+        let mut header = String::new();
+        if reader.read_line(&mut header)? == 0 || header.trim().is_empty() {
+            break;
+        }
+        if let Some((name, value)) = header.split_once(':') {
+            headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+        }
+    }
+    Ok(Some(Request {
+        method: method.to_owned(),
+        path: decode(path),
+        query: query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(key, value)| (key.to_owned(), decode(value)))
+            .collect(),
+        headers,
+    }))
+}
+
+/// Undoes `%XX`; a plus is a plus.
+fn decode(text: &str) -> String {
+    let mut bytes = vec![];
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|it| std::str::from_utf8(it).ok());
+        match hex.and_then(|it| u8::from_str_radix(it, 16).ok()) {
+            Some(byte) if first == b'%' => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn head(mut out: &TcpStream, status: u16, kind: &str, length: u64) -> io::Result<()> {
+    let head = format!(
+        "HTTP/1.1 {status} -\r\nServer: Vieter\r\nConnection: close\r\nContent-Type: {kind}\r\n\
+         Content-Length: {length}\r\n\r\n"
+    );
+    out.write_all(head.as_bytes())
+}
+
+fn answer(mut out: &TcpStream, status: u16, kind: &str, body: &[u8]) -> io::Result<()> {
+    head(out, status, kind, body.len() as u64)?;
+    out.write_all(body)
+}
+
+fn message(out: &TcpStream, status: u16, message: &str) -> io::Result<()> {
+    let text = json!({"message": message, "data": ""}).to_string();
+    answer(out, status, "application/json", text.as_bytes())
+}
+
+fn not_found(out: &TcpStream) -> io::Result<()> {
+    answer(out, 404, "text/plain", b"404 Not Found")
+}
