@@ -396,7 +396,8 @@ impl Engine {
         self.ask(doing, "GET", &path, None, Deadline::after(PATIENCE))
     }
 
-    /// Makes an image of a container; it inherits the container's labels (`POST /commit`).
+    /// Makes an image of a container; it inherits the container's labels (`POST /commit`). The container is not
+    /// paused meanwhile: a paused one can't end, so it would outlive us.
     ///
     /// # Errors
     /// Those of the request.
@@ -408,7 +409,7 @@ impl Engine {
         deadline: Deadline,
     ) -> Result<(), Error> {
         let doing = format!("committing the builder image {repo}:{tag}");
-        let path = format!("/commit?container={container}&repo={repo}&tag={tag}");
+        let path = format!("/commit?container={container}&repo={repo}&tag={tag}&pause=0");
         self.call(&doing, "POST", &path, Some(json!({})), deadline)
             .map(drop)
     }

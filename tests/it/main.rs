@@ -1,1 +1,13 @@
-//! Tests of the real binary against real parts.
+//! Tests of the real binary against real parts: a Docker engine, a registry, git, pacman, makepkg, and a stand-in
+//! Vieter server. Only the faults that real parts can't be made to show come from a scripted socket (`faults`).
+
+#[path = "../standin/server.rs"]
+mod standin;
+mod util;
+
+mod engine;
+mod failures;
+mod faults;
+mod hostile;
+mod job;
+mod killed;

@@ -1,0 +1,97 @@
+//! The engine's client against the real engine, where the whole program doesn't show it.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::Duration;
+
+use vieter::docker::{Command, Container, Engine, Host};
+use vieter::http::Deadline;
+
+use crate::job::trivial;
+use crate::util::{BASE_IMAGE, World, assert_nothing_left};
+
+fn sh<'a>(argv: &'a [&'a str]) -> Command<'a> {
+    Command {
+        doing: "sh",
+        argv,
+        user: "0",
+        workdir: "/",
+        env: &[],
+    }
+}
+
+#[test]
+fn exit_codes_and_output_are_those_of_the_command() {
+    let _world = World::new();
+    let engine = Engine::open(&Host::Unix("/var/run/docker.sock".into())).unwrap();
+    let deadline = Deadline::after(Duration::from_secs(60));
+    let container = Container::start(&engine, None, &BASE_IMAGE, "test", None, deadline).unwrap();
+    let script = |script: &str| container.capture(&sh(&["bash", "-c", script]), deadline);
+
+    assert_eq!(script("echo out; echo err >&2").unwrap(), b"out\n");
+    let error = script("echo out; echo err >&2; exit 3")
+        .unwrap_err()
+        .to_string();
+    assert_eq!(error, "sh: ended with exit code 3\n    | err");
+    // The output ends before the command does, and the exit code is still the command's.
+    let error = script("exec >&- 2>&-; sleep 1; exit 4")
+        .unwrap_err()
+        .to_string();
+    assert_eq!(error, "sh: ended with exit code 4");
+    // The command ends before its output does.
+    let error = script("sleep 1000 & exit 5").unwrap_err().to_string();
+    assert_eq!(error, "sh: ended with exit code 5");
+    let error = script("head -c 2000000 /dev/zero").unwrap_err().to_string();
+    assert_eq!(error, "sh: prints more than 1 MiB");
+    assert!(container.run(&sh(&["no-such-command"]), deadline).is_err());
+    let short = Deadline::after(Duration::from_secs(1));
+    let error = container
+        .run(&sh(&["bash", "-c", "echo on time; sleep 1000"]), short)
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "sh: stopped at the time limit\n    | on time"
+    );
+
+    drop(container);
+    assert_nothing_left();
+}
+
+/// A proxy in front of the engine, as people set up with `DOCKER_HOST=tcp://...`.
+fn proxy() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let engine = UnixStream::connect("/var/run/docker.sock").unwrap();
+            let (from_client, to_client) = (client.try_clone().unwrap(), client);
+            let (from_engine, to_engine) = (engine.try_clone().unwrap(), engine);
+            thread::spawn(move || {
+                copy(&from_client, &to_engine);
+                let _ = to_engine.shutdown(Shutdown::Both);
+            });
+            thread::spawn(move || {
+                copy(&from_engine, &to_client);
+                let _ = TcpStream::shutdown(&to_client, Shutdown::Both);
+            });
+        }
+    });
+    format!("tcp://{address}")
+}
+
+fn copy(mut from: impl Read, mut to: impl Write) {
+    let _ = io::copy(&mut from, &mut to);
+}
+
+#[test]
+fn an_engine_behind_tcp_does_as_well() {
+    let world = World::new();
+    world.package("any", &trivial("any"));
+    world
+        .build(&["--docker-host", &proxy()])
+        .exits(0)
+        .reports("built       any 1.0-1  ");
+    assert_nothing_left();
+}

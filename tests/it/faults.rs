@@ -1,0 +1,193 @@
+//! Faults that real parts can't be made to show: a scripted engine, whose answers make no sense.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixListener;
+use std::thread;
+
+use crate::job::trivial;
+use crate::util::{Run, World, run};
+
+/// Runs `vieter build` against an engine that answers requests whose line starts so with these bytes, and all
+/// others as an engine would that has nothing and can do everything.
+fn build_with(world: &World, script: &[(&str, &str)]) -> Run {
+    let socket = world.dir.path().join("engine.sock");
+    let _ = std::fs::remove_file(&socket);
+    let listener = UnixListener::bind(&socket).unwrap();
+    let script: HashMap<String, String> = script
+        .iter()
+        .map(|(start, answer)| ((*start).to_owned(), (*answer).to_owned()))
+        .collect();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let script = script.clone();
+            thread::spawn(move || {
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                let mut stream = stream;
+                let mut line = String::new();
+                let _ = reader.read_line(&mut line);
+                let mut length = 0;
+                loop {
+                    let mut header = String::new();
+                    if reader.read_line(&mut header).unwrap_or(0) <= 2 {
+                        break;
+                    }
+                    if let Some(value) = header.to_ascii_lowercase().strip_prefix("content-length:")
+                    {
+                        length = value.trim().parse().unwrap();
+                    }
+                }
+                let _ = reader.read_exact(&mut vec![0; length]);
+                let path = line.replace("/v1.41", "");
+                let scripted = script.iter().find(|(start, _)| path.starts_with(*start));
+                let answer = scripted.map_or_else(|| usual(&path), |(_, answer)| answer.clone());
+                let _ = stream.write_all(answer.as_bytes());
+            });
+        }
+    });
+    let host = format!("unix://{}", socket.display());
+    run(world.vieter().args(["--docker-host", &host]))
+}
+
+fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}")
+}
+
+fn usual(request: &str) -> String {
+    let has = |start: &str| request.starts_with(start);
+    if has("GET /version") {
+        ok(r#"{"ApiVersion":"1.41","MinAPIVersion":"1.12"}"#)
+    } else if has("GET /info") {
+        ok(r#"{"Architecture":"x86_64"}"#)
+    } else if has("POST /containers/create") || request.contains("/exec HTTP") {
+        ok(r#"{"Id":"abc"}"#)
+    } else if has("GET /exec/") {
+        ok(r#"{"Running":false,"ExitCode":0}"#)
+    } else if has("GET /containers/vieter-build/json") {
+        "HTTP/1.1 404 -\r\nConnection: close\r\n\r\n{\"message\":\"no such container\"}".to_owned()
+    } else if has("GET /containers/json") || has("GET /images/json") {
+        ok("[]")
+    } else {
+        ok("")
+    }
+}
+
+#[test]
+fn an_engine_that_makes_no_sense_is_an_error_and_no_panic() {
+    let world = World::new();
+    world.package("any", &trivial("any"));
+    let frame = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n\u{1}\0\0\0\0\0\0\u{9}cut";
+    for (start, answer, says) in [
+        ("GET /version", "", "asking the engine"),
+        (
+            "GET /version",
+            "SSH-2.0-OpenSSH_9.2\r\n",
+            "asking the engine",
+        ),
+        ("GET /version", &ok("{}"), "makes no sense"),
+        ("GET /version", &ok("[[[["), "makes no sense"),
+        (
+            "GET /version",
+            &ok(r#"{"ApiVersion":"new"}"#),
+            "no API version",
+        ),
+        (
+            "GET /version",
+            &ok(r#"{"ApiVersion":"1.24","MinAPIVersion":"1.12"}"#),
+            "it speaks API 1.12 to 1.24",
+        ),
+        (
+            "GET /version",
+            &ok(r#"{"ApiVersion":"3.1","MinAPIVersion":"3.0"}"#),
+            "it speaks API 3.0 to 3.1",
+        ),
+        (
+            "GET /version",
+            "HTTP/1.1 403 -\r\nConnection: close\r\n\r\n<h1>Forbidden</h1>",
+            "answered 403: <h1>Forbidden</h1>",
+        ),
+        ("GET /info", &ok("7"), "makes no sense"),
+        (
+            "POST /images/create",
+            &ok("{\"status\":\"x\"}{\"errorDetail\":{},\"error\":\"toomanyrequests\"}"),
+            "toomanyrequests",
+        ),
+        (
+            "POST /images/create",
+            &ok("{\"status\":\"x\"}{\"stat"),
+            "stream of messages broke",
+        ),
+        (
+            "GET /containers/vieter-build/json",
+            &ok("{}"),
+            "makes no sense",
+        ),
+        ("POST /containers/create", &ok("{}"), "makes no sense"),
+        (
+            "POST /containers/create",
+            "HTTP/1.1 409 -\r\nConnection: close\r\n\r\n{}",
+            "answered 409",
+        ),
+        ("POST /containers/abc/attach", "", "attaching"),
+        (
+            "POST /containers/abc/start",
+            "HTTP/1.1 500 -\r\nConnection: close\r\n\r\n{\"message\":\"no cgroups\"}",
+            "no cgroups",
+        ),
+        ("POST /exec/abc/start", frame, "pacman -Qq: was lost"),
+        (
+            "POST /exec/abc/start",
+            &ok("no frame at all"),
+            "pacman -Qq: was lost",
+        ),
+        (
+            "GET /exec/abc/json",
+            &ok(r#"{"Running":false,"ExitCode":137}"#),
+            "ended with exit code 137",
+        ),
+        (
+            "GET /exec/abc/json",
+            &ok(r#"{"Running":true}"#),
+            "the container ended before the command did",
+        ),
+        (
+            "POST /commit",
+            "HTTP/1.1 500 -\r\nConnection: close\r\n\r\n{\"message\":\"no space left on device\"}",
+            "no space left",
+        ),
+    ] {
+        let mut script = vec![(start, answer)];
+        if start == "POST /images/create" {
+            script.push((
+                "GET /images/",
+                "HTTP/1.1 404 -\r\nConnection: close\r\n\r\n{}",
+            ));
+        }
+        eprintln!("--- {start}: {answer:?}");
+        build_with(&world, &script).exits(3).says(says);
+    }
+}
+
+#[test]
+fn a_server_that_makes_no_sense_is_an_error_and_no_panic() {
+    let world = World::new();
+    let answers = [
+        "",
+        "SSH-2.0-OpenSSH_9.2\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{}",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"data\":[1,2]}",
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"data\":{\"a\":",
+        "HTTP/1.1 500 -\r\nConnection: close\r\n\r\n\x1b[2J",
+        "HTTP/1.1 404 -\r\nConnection: close\r\n\r\n404 Not Found",
+        "HTTP/1.1 301 -\r\nLocation: https://127.0.0.1/\r\nConnection: close\r\n\r\n",
+    ];
+    for answer in answers {
+        world.server.fault("GET /api/repos", answer);
+        let run = world
+            .build(&[])
+            .exits(3)
+            .says("getting the list of repositories");
+        assert!(!run.stderr.contains('\x1b'));
+    }
+}

@@ -1,0 +1,91 @@
+//! Code from strangers: what a PKGBUILD can see, become, and smuggle out.
+
+use crate::util::{KEY, World, unpack};
+
+#[test]
+fn a_pkgbuild_finds_no_key_and_no_way_to_root() {
+    let world = World::new();
+    let back_to_front: String = KEY.chars().rev().collect();
+    let pkgbuild = format!(
+        r#"
+pkgname=thief
+pkgver=1
+pkgrel=1
+arch=(any)
+pkgver() {{ echo 1; }}
+loot() {{
+  local key=$(rev <<< '{back_to_front}')
+  # It has to be able to find something.
+  echo "control: $key" > "$startdir/planted"
+  grep -qsF -- "$key" "$startdir/planted" && echo "the search works"
+  rm "$startdir/planted"
+  local seen=$(env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\0' '\n')
+  [[ $seen != *"$key"* ]] || echo "key found in an environment or a command line"
+  find / /dev/shm /run -xdev -type f -print0 2>/dev/null | xargs -0 grep -lsF -D skip -- "$key" | sed 's/^/key found in /'
+  echo "search done"
+  ls /var/run/docker.sock /run/docker.sock && echo "socket found"
+  grep -E '^(Uid|CapPrm|CapEff|CapAmb|NoNewPrivs):' /proc/self/status
+  sudo -n id; su -c id; su builder -c id </dev/null
+  cp /bin/bash "$startdir/rootsh"; chmod 6755 "$startdir/rootsh"; "$startdir/rootsh" -pc id
+  chown root "$startdir/rootsh"; pacman -S --noconfirm libgreet
+  echo x >> /etc/pacman.conf; echo x > /usr/bin/pacman.d; touch /root/x
+}}
+build() {{ loot > "$startdir/loot" 2>&1 || true; }}
+package() {{
+  install -D "$startdir/loot" "$pkgdir/usr/share/loot"
+  ln -s /etc/passwd "$PKGDEST/passwd-1-1-any.pkg.tar.zst"
+  ln -s /dev/zero "$PKGDEST/zero-1-1-any.pkg.tar.zst"
+  mkfifo "$PKGDEST/fifo-1-1-any.pkg.tar.zst"
+  mkdir "$PKGDEST/dir-1-1-any.pkg.tar.zst"
+  echo source > "$PKGDEST/thing.pkg"
+  echo newline > "$PKGDEST"/$'new\nline-1-1-any.pkg.tar.zst'
+  # A process that outlives makepkg and keeps its output open.
+  sleep 1000 &
+}}
+"#
+    );
+    world.package("thief", &pkgbuild);
+    world.build(&[]).exits(0).reports("built       thief 1-1  ");
+    assert_eq!(world.server.published("bur"), ["thief-1-1-any.pkg.tar.zst"]);
+    let loot = unpack(
+        &world.server.file("bur", "thief-1-1-any.pkg.tar.zst"),
+        "usr/share/loot",
+    );
+    assert!(loot.contains("the search works") && loot.contains("search done"));
+    assert!(!loot.contains("key found") && !loot.contains(KEY), "{loot}");
+    assert!(!loot.contains("socket found"), "{loot}");
+    assert!(
+        !loot.contains("uid=0") && !loot.contains("euid=0"),
+        "{loot}"
+    );
+    assert!(loot.contains("NoNewPrivs:\t1"), "{loot}");
+    for set in ["CapPrm", "CapEff", "CapAmb"] {
+        assert!(
+            loot.contains(&format!("{set}:\t0000000000000000")),
+            "{loot}"
+        );
+    }
+    assert!(loot.contains("Uid:\t1000\t1000\t1000\t1000"), "{loot}");
+}
+
+#[test]
+fn nothing_from_the_list_or_a_pkgbuild_is_taken_for_an_option_or_a_command() {
+    let world = World::new();
+    world.list("--upload-pack=touch /build/pwned", "bur");
+    world.list("ext::sh -c 'touch /build/pwned'", "bur");
+    world.server.list(serde_json::json!({
+        "url": "git://127.0.0.1:1/x", "branch": "--upload-pack=touch /build/pwned", "arch": ["x86_64"], "repo": "bur"
+    }));
+    world.package("optional", "pkgname=optional\npkgver=1\npkgrel=1\narch=(any)\ndepends=('--config=/build/evil.conf')\npackage() { :; }\n");
+    world.package("screen", "pkgname=screen\npkgver=1\npkgrel=1\narch=(any)\nprintf '\\e[2J\\e]0;owned\\a'\nprintf '\\e[31mred\\n' >&2\nexit 1\n");
+    let run = world
+        .build(&[])
+        .exits(1)
+        .reports("failed      --upload-pack=touch /build/pwned  at clone")
+        .reports("failed      ext::sh -c 'touch /build/pwned'  at clone")
+        .reports("failed      git://127.0.0.1:1/x  at clone")
+        .reports("failed      optional 1-1  at ")
+        .says("transport 'ext' not allowed")
+        .says("\\u{1b}[31mred");
+    assert!(!run.stderr.contains('\x1b'));
+}

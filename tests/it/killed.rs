@@ -1,0 +1,152 @@
+//! `kill -9`, and what is left of it.
+
+use std::time::Duration;
+
+use vieter::docker::{Engine, Host};
+use vieter::http::Deadline;
+
+use crate::job::trivial;
+use crate::util::{BASE_IMAGE, Background, World, assert_nothing_left, docker, left_behind};
+
+fn engine() -> Engine {
+    Engine::open(&Host::Unix("/var/run/docker.sock".into())).unwrap()
+}
+
+/// All that the acceptance of a killed run asks: within five seconds no container, after the next run no image.
+fn kill_and_look(world: &World, run: Background) {
+    let (containers, _) = left_behind();
+    assert!(!containers.is_empty());
+    run.kill();
+    let deadline = Deadline::after(Duration::from_secs(5));
+    for container in containers {
+        engine().wait_removed(&container, deadline).unwrap();
+    }
+    assert_eq!(left_behind().0, Vec::<String>::new());
+    // The next run, of something that is quick.
+    world.server.clear_list();
+    world.package("quick", &trivial("quick"));
+    world.build(&[]).exits(0);
+    assert_nothing_left();
+}
+
+#[test]
+fn killed_during_the_preparation() {
+    let world = World::new();
+    world.package("any", &trivial("any"));
+    let mut run = Background::start(&mut world.vieter());
+    run.wait_for("builder image: pacman -Syu");
+    kill_and_look(&world, run);
+}
+
+#[test]
+fn killed_during_the_commit() {
+    let world = World::new();
+    world.package("any", &trivial("any"));
+    let mut run = Background::start(&mut world.vieter());
+    run.wait_for("builder image: commit");
+    kill_and_look(&world, run);
+}
+
+#[test]
+fn killed_during_a_build() {
+    let world = World::new();
+    world.package(
+        "endless",
+        "pkgname=endless\npkgver=1\npkgrel=1\narch=(any)\nbuild() { echo now it builds; sleep 1000; }\npackage() { :; }\n",
+    );
+    let mut run = Background::start(world.vieter().args(["--log-level", "debug"]));
+    run.wait_for("| now it builds");
+    assert_eq!(left_behind().1.len(), 1);
+    kill_and_look(&world, run);
+}
+
+#[test]
+fn leftovers_of_another_run_go_and_nothing_else() {
+    let world = World::new();
+    world.package("any", &trivial("any"));
+    let base = BASE_IMAGE.as_str();
+    // Left by a run: a container that was never started, one that runs, an image, an image without a name.
+    docker(&["create", "--label", "vieter.run=dead", base, "true"]);
+    docker(&[
+        "run",
+        "-d",
+        "--label",
+        "vieter.run=dead",
+        base,
+        "sleep",
+        "1000",
+    ]);
+    let source = docker(&[
+        "create",
+        "--name",
+        "vieter-test-source",
+        "--label",
+        "vieter.run=dead",
+        base,
+    ]);
+    docker(&["commit", &source, "vieter-build:dead"]);
+    docker(&["commit", &source]);
+    // Somebody's own: a container without the label, and an image that was made from ours but bears another name.
+    docker(&["commit", &source, "vieter-test-mine:1"]);
+    let mine = docker(&["create", "--label", "other=1", base, "true"]);
+
+    world.build(&[]).exits(0).says("of a killed run");
+
+    let (containers, images) = left_behind();
+    let kept = docker(&["images", "-q", "--no-trunc", "vieter-test-mine:1"]);
+    docker(&["rmi", "vieter-test-mine:1"]);
+    docker(&["rm", &mine]);
+    assert_eq!(containers, Vec::<String>::new());
+    assert_eq!(images, [kept]);
+}
+
+#[test]
+fn a_lock_that_nobody_holds_is_cleared_away() {
+    let world = World::new();
+    world.package("any", &trivial("any"));
+    // Killed between create and start.
+    docker(&[
+        "create",
+        "--name",
+        "vieter-build",
+        "--label",
+        "vieter.run=dead",
+        &BASE_IMAGE,
+    ]);
+    world.build(&[]).exits(0);
+    assert_nothing_left();
+}
+
+#[test]
+fn a_lock_that_is_held_ends_the_run_and_changes_nothing() {
+    let world = World::new();
+    world.package("any", &trivial("any"));
+    let held = docker(&[
+        "run",
+        "-d",
+        "--name",
+        "vieter-build",
+        "--label",
+        "vieter.run=other",
+        &BASE_IMAGE,
+        "sleep",
+        "1000",
+    ]);
+    let run = world.build(&[]);
+    let still = docker(&["inspect", "-f", "{{.State.Running}}", &held]);
+    docker(&["rm", "-f", &held]);
+    run.exits(4).says(&held[..12]).says("vieter-build");
+    assert_eq!(still, "true");
+    assert_nothing_left();
+    assert_eq!(world.server.published("bur"), Vec::<String>::new());
+}
+
+#[test]
+fn a_container_of_somebody_elses_under_our_name_is_left_alone() {
+    let world = World::new();
+    world.package("any", &trivial("any"));
+    let theirs = docker(&["create", "--name", "vieter-build", &BASE_IMAGE]);
+    let run = world.build(&[]);
+    docker(&["rm", &theirs]);
+    run.exits(3).says("was not made by this program");
+}

@@ -1,0 +1,281 @@
+//! What every test needs: a world of its own (a Git server, a Vieter server, a folder), the binary, and the engine.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{LazyLock, Mutex, MutexGuard};
+use std::thread;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::standin::Standin;
+
+/// The key that must never be seen anywhere. The tests' PKGBUILDs look for it, so they hold it back to front.
+pub const KEY: &str = "k3y-that-nobody-may-see";
+
+/// An engine has one run at a time, so it has one test at a time.
+static ENGINE: Mutex<()> = Mutex::new(());
+
+/// The stand-in base image, as the tests' registry has it.
+pub static BASE_IMAGE: LazyLock<String> = LazyLock::new(|| {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/env");
+    let reference = sh_in(&dir, ". ./settings && echo $BASE_REF:latest");
+    let pull = Command::new("docker")
+        .args(["pull", "-q", &reference])
+        .output();
+    assert!(
+        pull.is_ok_and(|it| it.status.success()),
+        "the real parts are not there: run `make test`, or tests/env/setup before `cargo test`"
+    );
+    reference
+});
+
+pub struct World {
+    pub server: Standin,
+    pub dir: TempDir,
+    git_port: u16,
+    _engine: MutexGuard<'static, ()>,
+}
+
+/// How a run of the binary ended.
+pub struct Run {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl World {
+    pub fn new() -> World {
+        let engine = ENGINE.lock().unwrap_or_else(|broken| broken.into_inner());
+        clean_up();
+        let dir = TempDir::new().unwrap();
+        let server = Standin::start("127.0.0.1:0", &dir.path().join("server"), KEY).unwrap();
+        let git_port = serve_git(&dir.path().join("git"));
+        World {
+            server,
+            dir,
+            git_port,
+            _engine: engine,
+        }
+    }
+
+    /// Makes (or changes) a Git repository of these files and gives its URL.
+    pub fn git(&self, name: &str, files: &[(&str, &str)]) -> String {
+        let dir = self.git_dir(name);
+        fs::create_dir_all(&dir).unwrap();
+        if !dir.join(".git").exists() {
+            sh_in(&dir, "git init -q -b main .");
+        }
+        for (file, text) in files {
+            fs::write(dir.join(file), text).unwrap();
+        }
+        sh_in(
+            &dir,
+            "git add -A && git -c user.name=t -c user.email=t@t commit -q --allow-empty -m change",
+        );
+        format!("git://127.0.0.1:{}/{name}", self.git_port)
+    }
+
+    pub fn git_dir(&self, name: &str) -> PathBuf {
+        self.dir.path().join("git").join(name)
+    }
+
+    /// Makes a Git repository with this PKGBUILD and puts it on the server's list, for the repository `bur`.
+    pub fn package(&self, name: &str, pkgbuild: &str) {
+        let url = self.git(name, &[("PKGBUILD", pkgbuild)]);
+        self.list(&url, "bur");
+    }
+
+    pub fn list(&self, url: &str, repo: &str) {
+        self.server
+            .list(json!({"url": url, "branch": "main", "arch": ["x86_64"], "repo": repo}));
+    }
+
+    /// `vieter build`, set up for this world, with nothing else in its environment.
+    pub fn vieter(&self) -> Command {
+        let mut command = vieter();
+        command
+            .arg("build")
+            .env("VIETER_ADDRESS", self.server.url())
+            .env("VIETER_API_KEY", KEY)
+            .env("VIETER_BASE_IMAGE", &*BASE_IMAGE)
+            .env("VIETER_NETWORK", "host");
+        command
+    }
+
+    /// Runs `vieter build` with these further arguments.
+    pub fn build(&self, args: &[&str]) -> Run {
+        run(self.vieter().args(args))
+    }
+}
+
+/// The binary, in an empty environment.
+pub fn vieter() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vieter"));
+    command.env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end. The key may be in nothing that it prints.
+pub fn run(command: &mut Command) -> Run {
+    let output = command.output().unwrap();
+    let run = Run {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    };
+    // Shown by the harness when the test fails.
+    eprintln!("--- exit code {}\n{}\n{}", run.code, run.stdout, run.stderr);
+    assert!(!run.stdout.contains(KEY) && !run.stderr.contains(KEY));
+    assert!(!run.stderr.contains("panicked"));
+    run
+}
+
+impl Run {
+    /// Asserts on the exit code.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Run {
+        assert_eq!(self.code, code, "stderr:\n{}", self.stderr);
+        self
+    }
+
+    /// Asserts that a line of the summary starts like this.
+    #[track_caller]
+    pub fn reports(self, start: &str) -> Run {
+        let found = self.stdout.lines().any(|line| line.starts_with(start));
+        assert!(found, "no line {start:?} in\n{}", self.stdout);
+        self
+    }
+
+    /// Asserts on a piece of the log.
+    #[track_caller]
+    pub fn says(self, piece: &str) -> Run {
+        assert!(
+            self.stderr.contains(piece),
+            "no {piece:?} in\n{}",
+            self.stderr
+        );
+        self
+    }
+}
+
+/// A run that goes on in the background.
+pub struct Background {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStderr>>,
+}
+
+impl Background {
+    pub fn start(command: &mut Command) -> Background {
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        Background { child, lines }
+    }
+
+    /// Waits until its log says this.
+    pub fn wait_for(&mut self, piece: &str) {
+        let seen = self.lines.by_ref().any(|line| {
+            let line = line.unwrap();
+            eprintln!("{line}");
+            line.contains(piece)
+        });
+        assert!(seen, "ended without saying {piece:?}");
+    }
+
+    /// `kill -9`, and nothing else.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// Runs `docker`, gives what it prints, and fails with it.
+#[track_caller]
+pub fn docker(args: &[&str]) -> String {
+    let output = Command::new("docker").args(args).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "docker {args:?}: {stderr}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Removes what an earlier test left because it failed.
+fn clean_up() {
+    let (mut containers, mut images) = left_behind();
+    let ours = docker(&["ps", "-aq", "--filter", "name=^/vieter-"]);
+    containers.extend(ours.lines().map(str::to_owned));
+    images.sort();
+    images.dedup();
+    for (remove, things) in [("rm", containers), ("rmi", images)] {
+        if !things.is_empty() {
+            let things = things.iter().map(String::as_str);
+            docker(&[remove, "-f"].into_iter().chain(things).collect::<Vec<_>>());
+        }
+    }
+}
+
+/// The containers and the images that bear our label.
+pub fn left_behind() -> (Vec<String>, Vec<String>) {
+    let list = |args: &[&str]| {
+        let ids = docker(args);
+        ids.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let filter = "label=vieter.run";
+    (
+        list(&["ps", "-aq", "--no-trunc", "--filter", filter]),
+        list(&["images", "-aq", "--no-trunc", "--filter", filter]),
+    )
+}
+
+#[track_caller]
+pub fn assert_nothing_left() {
+    assert_eq!(left_behind(), (vec![], vec![]));
+}
+
+#[track_caller]
+pub fn sh_in(dir: &Path, script: &str) -> String {
+    let output = Command::new("bash")
+        .args(["-euc", script])
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script}: {stderr}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// One file out of a package archive.
+#[track_caller]
+pub fn unpack(archive: &Path, file: &str) -> String {
+    let script = format!("bsdtar -xOf '{}' '{file}'", archive.display());
+    sh_in(Path::new("/"), &script)
+}
+
+/// A Git server for all that is, or will be, in `dir`, on a port of its own.
+fn serve_git(dir: &Path) -> u16 {
+    fs::create_dir_all(dir).unwrap();
+    let dir = dir.to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let output = OwnedFd::from(stream.try_clone().unwrap());
+            let served = Command::new("git")
+                .args(["daemon", "--inetd", "--export-all"])
+                .arg(format!("--base-path={}", dir.display()))
+                .stdin(OwnedFd::from(stream))
+                .stdout(output)
+                .stderr(Stdio::null())
+                .spawn();
+            thread::spawn(move || served.unwrap().wait());
+        }
+    });
+    port
+}
