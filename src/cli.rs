@@ -249,3 +249,145 @@ fn parse_host(url: &str) -> Result<Host, Error> {
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_with(args: &[&str], env: &[(&str, &str)]) -> Result<Settings, String> {
+        let env = |name: &str| {
+            let found = env.iter().find(|(it, _)| *it == name);
+            found.map(|(_, value)| value.into())
+        };
+        let args = ["build"].iter().chain(args).map(OsString::from);
+        match parse(args, &env) {
+            Ok(Action::Build(settings)) => Ok(*settings),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    const NEEDED: [(&str, &str); 2] = [("VIETER_ADDRESS", "http://a"), ("VIETER_API_KEY", "k")];
+
+    fn with(env: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
+        [&NEEDED, env].concat()
+    }
+
+    #[test]
+    fn defaults() {
+        let settings = parse_with(&[], &NEEDED).unwrap();
+        assert_eq!(settings.base_image, "archlinux:latest");
+        assert_eq!(settings.arch, None);
+        assert_eq!(settings.network, None);
+        assert_eq!(settings.timeout, Duration::from_secs(3600));
+        assert_eq!(
+            settings.docker_host,
+            Host::Unix("/var/run/docker.sock".into())
+        );
+        assert_eq!(settings.log_level, LevelFilter::Info);
+        assert!(!settings.force);
+    }
+
+    #[test]
+    fn flags_win_and_empty_values_are_absent() {
+        let env = with(&[
+            ("VIETER_ARCH", "armv7h"),
+            ("VIETER_TIMEOUT", "7"),
+            ("VIETER_LOG", "DEBUG"),
+            ("DOCKER_HOST", ""),
+        ]);
+        let settings = parse_with(
+            &["--arch", "aarch64", "--address=https://b/", "--force"],
+            &env,
+        )
+        .unwrap();
+        assert_eq!(settings.arch.as_deref(), Some("aarch64"));
+        assert_eq!(settings.address, "https://b/");
+        assert_eq!(settings.timeout, Duration::from_secs(7));
+        assert_eq!(settings.log_level, LevelFilter::Debug);
+        assert!(settings.force);
+        assert_eq!(
+            parse_with(&["--arch", ""], &env).unwrap().arch.as_deref(),
+            Some("armv7h")
+        );
+        assert!(
+            parse_with(
+                &[],
+                &[("VIETER_ADDRESS", "http://a"), ("VIETER_API_KEY", "")]
+            )
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn a_file_may_hold_any_variable() {
+        let dir = tempfile::tempdir().unwrap();
+        let (key, empty) = (dir.path().join("key"), dir.path().join("empty"));
+        std::fs::write(&key, "s3cret\n").unwrap();
+        std::fs::write(&empty, "\n").unwrap();
+        let (key, empty) = (key.to_str().unwrap(), empty.to_str().unwrap());
+        let address = NEEDED[0];
+        let from_file = parse_with(&[], &[address, ("VIETER_API_KEY_FILE", key)]).unwrap();
+        assert_eq!(from_file.api_key, "s3cret");
+        assert!(parse_with(&[], &[address, ("VIETER_API_KEY_FILE", empty)]).is_err());
+        let both = [
+            address,
+            ("VIETER_API_KEY", "k"),
+            ("VIETER_API_KEY_FILE", key),
+        ];
+        assert!(parse_with(&[], &both).unwrap_err().contains("both"));
+        let arch = with(&[("VIETER_ARCH_FILE", "/no/such/file")]);
+        assert!(
+            parse_with(&[], &arch)
+                .unwrap_err()
+                .contains("/no/such/file")
+        );
+    }
+
+    #[test]
+    fn a_bad_key_is_refused_and_not_shown() {
+        for key in ["two words", "line\nbreak", "schlüssel"] {
+            let error = parse_with(&[], &[NEEDED[0], ("VIETER_API_KEY", key)]).unwrap_err();
+            assert!(!error.contains(key), "{error}");
+        }
+        let settings = parse_with(&[], &[NEEDED[0], ("VIETER_API_KEY", "s3cret")]).unwrap();
+        assert!(!format!("{settings:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_refused() {
+        for args in [
+            ["--address", "ftp://a"],
+            ["--address", "a.example.com"],
+            ["--address", "http://"],
+            ["--address", "http://a/?b"],
+            ["--timeout", "0"],
+            ["--timeout", "-1"],
+            ["--timeout", "1h"],
+            ["--timeout", "99999999999"],
+            ["--log-level", "loud"],
+            ["--docker-host", "tcp://a"],
+            ["--docker-host", "tcp://a:1/b"],
+            ["--docker-host", "unix://"],
+            ["--docker-host", "ssh://a"],
+            ["--docker-host", "/var/run/docker.sock"],
+        ] {
+            assert!(parse_with(&args, &NEEDED).is_err(), "{args:?}");
+        }
+        for (url, host) in [
+            (
+                "unix:///run/podman.sock",
+                Host::Unix("/run/podman.sock".into()),
+            ),
+            ("tcp://proxy:2375", Host::Tcp("proxy:2375".to_owned())),
+            ("tcp://[::1]:2375/", Host::Tcp("[::1]:2375".to_owned())),
+        ] {
+            assert_eq!(
+                parse_with(&["--docker-host", url], &NEEDED)
+                    .unwrap()
+                    .docker_host,
+                host
+            );
+        }
+    }
+}

@@ -37,7 +37,15 @@ pub fn run(settings: &Settings) -> Result<Summary, Error> {
         log::info!("{} lists no repositories for {arch}", settings.address);
         return Ok(Summary::default());
     }
-    log::info!("{} repositories for {arch}", entries.len());
+    log::info!(
+        "{} {} for {arch}",
+        entries.len(),
+        if entries.len() == 1 {
+            "repository"
+        } else {
+            "repositories"
+        }
+    );
 
     let run = new_run_id();
     let network = settings.network.as_deref();
@@ -66,6 +74,8 @@ pub fn run(settings: &Settings) -> Result<Summary, Error> {
         }
         summary.0.push(line);
     }
+    // Again: a run that was killed during its commit leaves the image when the engine is done with it.
+    sweep(&engine, &run);
     Ok(summary)
 }
 
