@@ -1,5 +1,6 @@
 //! The command line and the environment.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -70,32 +71,46 @@ impl std::fmt::Debug for Settings {
     }
 }
 
+/// The flags that take a value, and the variables that they win over.
+const FLAGS: [(&str, &str); 7] = [
+    ("address", "VIETER_ADDRESS"),
+    ("base-image", "VIETER_BASE_IMAGE"),
+    ("arch", "VIETER_ARCH"),
+    ("network", "VIETER_NETWORK"),
+    ("timeout", "VIETER_TIMEOUT"),
+    ("docker-host", "DOCKER_HOST"),
+    ("log-level", "VIETER_LOG"),
+];
+
+/// What gives a variable's value, such as the environment.
+type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
 /// Reads a command line (without the program's name) and the variables that `env` gives.
 ///
 /// # Errors
 /// [`Error::Usage`], always.
-pub fn parse(
-    args: impl IntoIterator<Item = OsString>,
-    env: &dyn Fn(&str) -> Option<OsString>,
-) -> Result<Action, Error> {
+pub fn parse(args: impl IntoIterator<Item = OsString>, env: Env) -> Result<Action, Error> {
     let mut parser = Parser::from_args(args);
-    let mut flags = Flags::default();
+    let mut flags = HashMap::new();
+    let mut force = false;
     let mut command = None;
     while let Some(arg) = parser.next().map_err(usage)? {
         match arg {
             Short('h') | Long("help") => return Ok(Action::Help),
             Short('V') | Long("version") => return Ok(Action::Version),
-            Long("force") => flags.force = true,
+            Long("force") => force = true,
             Long(name) => {
-                let Some(slot) = flags.slot(name) else {
+                let Some((_, variable)) = FLAGS.iter().find(|(flag, _)| *flag == name) else {
                     return Err(usage(arg.unexpected()));
                 };
-                *slot = Some(parser.value().and_then(|it| it.string()).map_err(usage)?);
+                let value = parser.value().and_then(|it| it.string()).map_err(usage)?;
+                flags.insert(*variable, value);
             }
             Value(name) if command.is_none() && name == "build" => command = Some(name),
             Value(name) if command.is_none() => {
-                let why = format!("{name:?} is no command: there is `vieter build`");
-                return Err(usage(why));
+                return Err(usage(format!(
+                    "{name:?} is no command: there is `vieter build`"
+                )));
             }
             arg => return Err(usage(arg.unexpected())),
         }
@@ -103,88 +118,58 @@ pub fn parse(
     if command.is_none() {
         return Err(usage("what to do? there is `vieter build`"));
     }
-    flags.settings(env).map(Box::new).map(Action::Build)
+    let value = |name: &str| match flags.get(name).filter(|it| !it.is_empty()) {
+        Some(value) => Ok(Some(value.clone())),
+        None => variable(name, env),
+    };
+    settings(&value, force).map(Box::new).map(Action::Build)
 }
 
 fn usage(why: impl std::fmt::Display) -> Error {
     Error::Usage(format!("{why} (see `vieter --help`)"))
 }
 
-#[derive(Default)]
-struct Flags {
-    address: Option<String>,
-    base_image: Option<String>,
-    arch: Option<String>,
-    network: Option<String>,
-    timeout: Option<String>,
-    docker_host: Option<String>,
-    log_level: Option<String>,
+fn settings(
+    value: &dyn Fn(&str) -> Result<Option<String>, Error>,
     force: bool,
-}
-
-impl Flags {
-    fn slot(&mut self, name: &str) -> Option<&mut Option<String>> {
-        Some(match name {
-            "address" => &mut self.address,
-            "base-image" => &mut self.base_image,
-            "arch" => &mut self.arch,
-            "network" => &mut self.network,
-            "timeout" => &mut self.timeout,
-            "docker-host" => &mut self.docker_host,
-            "log-level" => &mut self.log_level,
-            _ => return None,
-        })
+) -> Result<Settings, Error> {
+    let address = value("VIETER_ADDRESS")?
+        .ok_or_else(|| usage("no server: set --address or VIETER_ADDRESS"))?;
+    let api_key = value("VIETER_API_KEY")?
+        .ok_or_else(|| usage("no API key: set VIETER_API_KEY or VIETER_API_KEY_FILE"))?;
+    if !api_key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let why = "the API key (VIETER_API_KEY) holds characters that no HTTP header can carry";
+        return Err(usage(why));
     }
-
-    fn settings(self, env: &dyn Fn(&str) -> Option<OsString>) -> Result<Settings, Error> {
-        let pick = |flag: Option<String>, name: &str| match flag.filter(|it| !it.is_empty()) {
-            Some(value) => Ok(Some(value)),
-            None => variable(name, env),
-        };
-        let address = pick(self.address, "VIETER_ADDRESS")?
-            .ok_or_else(|| usage("no server: set --address or VIETER_ADDRESS"))?;
-        let api_key = variable("VIETER_API_KEY", env)?
-            .ok_or_else(|| usage("no API key: set VIETER_API_KEY or VIETER_API_KEY_FILE"))?;
-        if !api_key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let why = "the API key (VIETER_API_KEY) holds characters that no HTTP header can carry";
-            return Err(usage(why));
-        }
-        let timeout = match pick(self.timeout, "VIETER_TIMEOUT")? {
-            Some(seconds) => seconds.parse::<NonZeroU32>().map_err(|_| {
-                usage(format!(
-                    "{seconds:?} is no time limit: --timeout takes whole seconds"
-                ))
-            })?,
-            None => const { NonZeroU32::new(3600).unwrap() },
-        };
-        let log_level = match pick(self.log_level, "VIETER_LOG")? {
-            Some(level) => level.parse().map_err(|_| {
-                usage(format!(
-                    "{level:?} is no log level: off, error, warn, info, debug or trace"
-                ))
-            })?,
-            None => LevelFilter::Info,
-        };
-        let docker_host = pick(self.docker_host, "DOCKER_HOST")?
-            .unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
-        Ok(Settings {
-            address: parse_address(address)?,
-            api_key,
-            base_image: pick(self.base_image, "VIETER_BASE_IMAGE")?
-                .unwrap_or_else(|| "archlinux:latest".to_owned()),
-            arch: pick(self.arch, "VIETER_ARCH")?,
-            network: pick(self.network, "VIETER_NETWORK")?,
-            timeout: Duration::from_secs(timeout.get().into()),
-            docker_host: parse_host(&docker_host)?,
-            force: self.force,
-            log_level,
-        })
-    }
+    let or = |name, default: &str| Ok(value(name)?.unwrap_or_else(|| default.to_owned()));
+    let seconds = or("VIETER_TIMEOUT", "3600")?;
+    let timeout = seconds.parse::<NonZeroU32>().map_err(|_| {
+        usage(format!(
+            "{seconds:?} is no time limit: --timeout takes whole seconds"
+        ))
+    })?;
+    let level = or("VIETER_LOG", "info")?;
+    let log_level = level.parse().map_err(|_| {
+        usage(format!(
+            "{level:?} is no log level: off, error, warn, info, debug or trace"
+        ))
+    })?;
+    Ok(Settings {
+        address: parse_address(address)?,
+        api_key,
+        base_image: or("VIETER_BASE_IMAGE", "archlinux:latest")?,
+        arch: value("VIETER_ARCH")?,
+        network: value("VIETER_NETWORK")?,
+        timeout: Duration::from_secs(timeout.get().into()),
+        docker_host: parse_host(&or("DOCKER_HOST", "unix:///var/run/docker.sock")?)?,
+        force,
+        log_level,
+    })
 }
 
 /// The value of a variable, or of the file that its `_FILE` twin names; an empty one counts as absent. What is
 /// around it (the line end of a file) is trimmed.
-fn variable(name: &str, env: &dyn Fn(&str) -> Option<OsString>) -> Result<Option<String>, Error> {
+fn variable(name: &str, env: Env) -> Result<Option<String>, Error> {
     let direct = env(name).filter(|it| !it.is_empty());
     let file_name = format!("{name}_FILE");
     let file = env(&file_name).filter(|it| !it.is_empty());
@@ -210,7 +195,7 @@ fn read_value(name: &str, path: &OsStr) -> Result<OsString, Error> {
     std::fs::read(path)
         .map(OsString::from_vec)
         .map_err(|error| {
-            let path = path.display();
+            let path = std::path::Path::new(path).display();
             usage(format!("reading {path}, which {name} names: {error}"))
         })
 }

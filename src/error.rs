@@ -43,6 +43,16 @@ impl Error {
         matches!(self, Error::Refused { status, .. } if *status == wanted)
     }
 
+    /// Adds what to do about it.
+    pub(crate) fn advise(mut self, advice: &str) -> Error {
+        if let Error::NoAnswer { reason: text, .. } | Error::Refused { message: text, .. } =
+            &mut self
+        {
+            *text = format!("{text} ({advice})");
+        }
+        self
+    }
+
     pub(crate) fn unusable(what: impl Into<String>, why: impl Into<String>) -> Error {
         Error::Unusable {
             what: what.into(),

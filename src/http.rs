@@ -4,8 +4,17 @@
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+use ureq::config::ConfigBuilder;
 use ureq::http::{Request, Response};
+use ureq::typestate::AgentScope;
 use ureq::{Agent, AsSendBody, Body};
+
+use crate::error::Error;
+use crate::output::one_line;
+
+/// The largest answer that is read whole, in bytes.
+const MAX_ANSWER: u64 = 16 * 1024 * 1024;
 
 /// The moment at which a request, or a row of them, is given up.
 #[derive(Clone, Copy, Debug)]
@@ -33,51 +42,109 @@ impl Deadline {
     }
 }
 
-/// What every client here wants of ureq: statuses are answers rather than errors, and a redirect is an answer
-/// too (following one could carry the key to another host).
-pub fn config() -> ureq::config::ConfigBuilder<ureq::typestate::AgentScope> {
-    Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .user_agent(concat!("vieter/", env!("CARGO_PKG_VERSION")))
+/// A client of one server: the engine, or the Vieter server.
+pub struct Client {
+    agent: Agent,
+    /// What comes before every path, without a slash at its end.
+    pub base: String,
+    /// What no message may show, or nothing.
+    secret: String,
 }
 
-/// Sends one request; `deadline` holds for the reading of the answer's body too.
-///
-/// # Errors
-/// Whatever keeps an answer from coming. Any status is an answer.
-pub fn send(
-    agent: &Agent,
-    method: &str,
-    url: &str,
-    headers: &[(&str, &str)],
-    body: impl AsSendBody,
-    deadline: Deadline,
-) -> Result<Response<Body>, ureq::Error> {
-    let mut request = Request::builder().method(method).uri(url);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
+impl Client {
+    /// A client that sends its requests by way of `agent`.
+    pub fn new(agent: Agent, base: &str, secret: &str) -> Client {
+        Client {
+            agent,
+            base: base.to_owned(),
+            secret: secret.to_owned(),
+        }
     }
-    let request = request.body(body)?;
-    agent.run(
-        agent
-            .configure_request(request)
-            .timeout_global(Some(deadline.left()))
-            .build(),
-    )
-}
 
-/// Reads an answer's body whole, up to `limit` bytes.
-///
-/// # Errors
-/// A longer body, and whatever ends the connection early.
-pub fn read(response: Response<Body>, limit: u64) -> Result<Vec<u8>, ureq::Error> {
-    response
-        .into_body()
-        .into_with_config()
-        .limit(limit)
-        .read_to_vec()
+    /// What every agent here has to have: statuses are answers rather than errors, and a redirect is an answer
+    /// too (following one could carry the key to another host).
+    pub fn config() -> ConfigBuilder<AgentScope> {
+        Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("vieter/", env!("CARGO_PKG_VERSION")))
+    }
+
+    /// Sends one request, given as `METHOD /path`; `deadline` holds for the reading of the answer's body too.
+    ///
+    /// # Errors
+    /// [`Error::NoAnswer`]. Any status is an answer.
+    pub fn send(
+        &self,
+        doing: &str,
+        request: &str,
+        headers: &[(&str, &str)],
+        body: impl AsSendBody,
+        deadline: Deadline,
+    ) -> Result<Response<Body>, Error> {
+        let send = || {
+            let (method, path) = request.split_once(' ').unwrap_or(("GET", request));
+            let url = format!("{}{path}", self.base);
+            let mut request = Request::builder().method(method).uri(url);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let request = self.agent.configure_request(request.body(body)?);
+            let left = Some(deadline.left());
+            self.agent.run(request.timeout_global(left).build())
+        };
+        send().map_err(|error| self.no_answer(doing, error))
+    }
+
+    /// Reads an answer's body whole, up to 16 MiB.
+    ///
+    /// # Errors
+    /// [`Error::NoAnswer`]: a longer body, and whatever ends the connection early.
+    pub fn read(&self, doing: &str, answer: Response<Body>) -> Result<Vec<u8>, Error> {
+        let body = answer.into_body().into_with_config().limit(MAX_ANSWER);
+        body.read_to_vec()
+            .map_err(|error| self.no_answer(doing, error))
+    }
+
+    /// The error that an unwanted answer is, with the message that it brings: both servers send JSON with a
+    /// `message`, but what stands in front of them may send anything.
+    pub fn refused(&self, doing: &str, answer: Response<Body>) -> Error {
+        let status = answer.status().as_u16();
+        let location = answer
+            .headers()
+            .get("location")
+            .map_or(String::new(), |to| {
+                format!("a redirect to {} ", String::from_utf8_lossy(to.as_bytes()))
+            });
+        let text = self.read(doing, answer).unwrap_or_default();
+        let json: Value = serde_json::from_slice(&text).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let message = json["message"].as_str().unwrap_or(&text);
+        Error::Refused {
+            doing: doing.to_owned(),
+            status,
+            message: self.presentable(&format!("{location}{message}")),
+        }
+    }
+
+    fn no_answer(&self, doing: &str, error: ureq::Error) -> Error {
+        Error::NoAnswer {
+            doing: doing.to_owned(),
+            reason: match error {
+                ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+                error => self.presentable(&error.to_string()),
+            },
+        }
+    }
+
+    /// What comes back may repeat what was sent, so the secret is taken out.
+    fn presentable(&self, text: &str) -> String {
+        match self.secret.as_str() {
+            "" => one_line(text, 500),
+            secret => one_line(&text.replace(secret, "***"), 500),
+        }
+    }
 }
 
 /// Gives exactly the announced number of bytes of a reader. One that ends earlier is an error, not an end, and so

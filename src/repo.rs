@@ -65,36 +65,29 @@ impl Builds<'_> {
 
     fn steps(&self, repo: &Repo, name: &mut String) -> Result<Outcome, Failure> {
         let deadline = Deadline::after(self.timeout);
-        let container = Container::start(
-            self.engine,
-            None,
-            self.image,
-            self.run,
-            self.network,
-            deadline,
-        )
-        .at(Step::Container)?;
+        let container = Container::start(self.engine, None, self.image, self.run, self.network)
+            .at("container")?;
         let build = Build {
             builds: self,
             container,
             deadline,
         };
 
-        build.clone(repo).at(Step::Clone)?;
-        let mut pkgbuild = build.read_pkgbuild().at(Step::Version)?;
+        build.clone(repo).at("clone")?;
+        let mut pkgbuild = build.read_pkgbuild().at("version")?;
         let has_pkgver = pkgbuild.has_pkgver;
         let mut has_dependencies = false;
         if has_pkgver {
             has_dependencies = build.update_pkgver()?;
-            pkgbuild = build.read_pkgbuild().at(Step::Version)?;
+            pkgbuild = build.read_pkgbuild().at("version")?;
         }
         *name = format!("{} {}", pkgbuild.pkgbase, pkgbuild.version);
 
-        if !self.force && build.is_published(repo, &pkgbuild).at(Step::Check)? {
+        if !self.force && build.is_published(repo, &pkgbuild).at("check")? {
             return Ok(Outcome::UpToDate);
         }
         if !has_dependencies {
-            build.install_dependencies().at(Step::Dependencies)?;
+            build.install_dependencies().at("dependencies")?;
         }
         log::info!("building {name}");
         // The sources are there, prepared, if pkgver() needed them.
@@ -103,8 +96,8 @@ impl Builds<'_> {
         } else {
             &[]
         };
-        build.makepkg("makepkg", noextract).at(Step::Build)?;
-        build.publish(repo).at(Step::Publish)
+        build.makepkg("makepkg", noextract).at("build")?;
+        build.publish(repo).at("publish")
     }
 }
 
@@ -139,10 +132,10 @@ impl Build<'_> {
         let Err(error) = update() else {
             return Ok(false);
         };
-        if self.deadline.passed() || !self.install_dependencies().at(Step::Dependencies)? {
-            return Err((Step::Version, error));
+        if self.deadline.passed() || !self.install_dependencies().at("dependencies")? {
+            return Err(("version", error));
         }
-        update().at(Step::Version).map(|()| true)
+        update().at("version").map(|()| true)
     }
 
     /// Whether the server has this version of each of the names.

@@ -5,33 +5,9 @@ use std::time::Duration;
 
 use crate::error::Error;
 
-/// The step of a repository's build that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    List,
-    Container,
-    Clone,
-    Version,
-    Check,
-    Dependencies,
-    Build,
-    Publish,
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Step::List => "list",
-            Step::Container => "container",
-            Step::Clone => "clone",
-            Step::Version => "version",
-            Step::Check => "check",
-            Step::Dependencies => "dependencies",
-            Step::Build => "build",
-            Step::Publish => "publish",
-        })
-    }
-}
+/// The step of a repository's build that failed: `list` (its entry), `container`, `clone`, `version`, `check`,
+/// `dependencies`, `build` or `publish`.
+pub type Step = &'static str;
 
 /// What happened to a repository.
 #[derive(Debug)]

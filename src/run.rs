@@ -3,12 +3,12 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::cli::Settings;
-use crate::docker::{Container, Engine};
+use crate::docker::{Container, Engine, Found};
 use crate::error::Error;
 use crate::http::Deadline;
 use crate::image::{self, BuilderImage};
 use crate::repo::Builds;
-use crate::report::{Line, Outcome, Step, Summary};
+use crate::report::{Line, Outcome, Summary};
 use crate::server::{Entry, Server};
 
 /// The name of the container that a run holds as long as it lives, so that an engine has one run at a time.
@@ -86,7 +86,7 @@ fn build(builds: &Builds, entry: Entry) -> Line {
             builds.build(&repo)
         }
         Err(error) => Line {
-            outcome: Outcome::Failed(Step::List, error),
+            outcome: Outcome::Failed("list", error),
             name: entry.name,
             time: Duration::ZERO,
         },
@@ -118,16 +118,14 @@ fn lock<'e>(
     run: &str,
     network: Option<&str>,
 ) -> Result<Container<'e>, Error> {
-    // A second try, if the name was taken by something that could be cleared away.
-    for _ in 0..2 {
-        let deadline = Deadline::after(PREPARATION);
-        match Container::start(engine, Some(LOCK), image, run, network, deadline) {
-            Err(error) if error.is_status(409) => clear_lock(engine)?,
-            started => return started,
+    let start = || Container::start(engine, Some(LOCK), image, run, network);
+    match start() {
+        Err(error) if error.is_status(409) => {
+            clear_lock(engine)?;
+            start()
         }
+        started => started,
     }
-    let deadline = Deadline::after(PREPARATION);
-    Container::start(engine, Some(LOCK), image, run, network, deadline)
 }
 
 /// Clears away a lock container that nobody holds: its run was killed before it was started, or it is just
@@ -153,12 +151,12 @@ fn refuse_if_held(engine: &Engine) -> Result<Option<String>, Error> {
         return Ok(None);
     };
     let short: String = found.id.chars().take(12).collect();
-    match found.run() {
+    match &found.run {
         None => Err(Error::unusable(
             format!("the container {LOCK} ({short})"),
             "it was not made by this program, which needs that name: rename or remove it",
         )),
-        Some(run) if found.is_running() => Err(Error::Busy(format!(
+        Some(run) if found.is_running => Err(Error::Busy(format!(
             "another run ({run}) is using this engine: the container {LOCK} ({short}) is running; \
              wait until that run has ended, or end it with `docker rm -f {LOCK}`"
         ))),
@@ -170,22 +168,16 @@ fn refuse_if_held(engine: &Engine) -> Result<Option<String>, Error> {
 /// nuisance, not an obstacle, so what can't be removed is a warning.
 fn sweep(engine: &Engine, run: &str) {
     let swept = || -> Result<(), Error> {
-        for container in engine.our_containers()? {
-            if container.run() != run {
-                log::info!("removing the container {} of a killed run", container.id);
-                engine.remove_container(&container.id)?;
-            }
+        let is_left = |found: &Found| found.run.as_deref() != Some(run);
+        for container in engine.our_containers()?.iter().filter(|it| is_left(it)) {
+            log::info!("removing the container {} of a killed run", container.id);
+            engine.remove_container(&container.id)?;
         }
-        for image in engine.our_images()? {
-            if image.run() == run {
-                continue;
-            }
+        for image in engine.our_images()?.iter().filter(|it| is_left(it)) {
             // Somebody may have given the image a name of their own, which stays.
-            let ours = image
-                .tags()
-                .filter(|tag| tag.split(':').next() == Some(image::NAME));
-            let untagged = image.tags().next().is_none().then_some(image.id.as_str());
-            for name in ours.chain(untagged) {
+            let ours = |tag: &&String| tag.split(':').next() == Some(image::NAME);
+            let untagged = Some(&image.id).filter(|_| image.tags.is_empty());
+            for name in image.tags.iter().filter(ours).chain(untagged) {
                 log::info!("removing the image {name} of a killed run");
                 engine.remove_image(name)?;
             }

@@ -6,17 +6,14 @@ use std::time::Duration;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use ureq::http::Response;
-use ureq::{Agent, Body, SendBody};
+use ureq::{Body, SendBody};
 
 use crate::error::Error;
-use crate::http::{self, Deadline, encode};
+use crate::http::{Client, Deadline, Exactly, encode};
 use crate::output::one_line;
 
 /// How long the server may take for an answer that needs no upload.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The largest list that is read, in bytes.
-const MAX_LIST: u64 = 16 * 1024 * 1024;
 
 /// A Git repository to build, as the list has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,18 +34,16 @@ pub struct Entry {
 
 /// A client of one server.
 pub struct Server {
-    agent: Agent,
-    /// Without a slash at the end.
-    address: String,
+    http: Client,
     key: String,
 }
 
 impl Server {
     /// A client of the server at `address` (`http://` or `https://`) with its API key.
     pub fn new(address: &str, key: &str) -> Server {
+        let agent = Client::config().build().new_agent();
         Server {
-            agent: http::config().build().new_agent(),
-            address: address.trim_end_matches('/').to_owned(),
+            http: Client::new(agent, address.trim_end_matches('/'), key),
             key: key.to_owned(),
         }
     }
@@ -58,16 +53,16 @@ impl Server {
     /// # Errors
     /// No answer, any but 200, a list that can't be read. An entry that can't be used is no error of the list.
     pub fn list(&self, arch: &str) -> Result<Vec<Entry>, Error> {
-        let deadline = Deadline::after(PATIENCE);
-        let doing = format!("getting the list of repositories from {}", self.address);
-        let url = format!("{}/api/repos", self.address);
+        let doing = format!("getting the list of repositories from {}", self.http.base);
         let headers = [("X-Api-Key", self.key.as_str())];
-        let answer = http::send(&self.agent, "GET", &url, &headers, (), deadline)
-            .map_err(|error| self.no_answer(&doing, error))?;
+        let deadline = Deadline::after(PATIENCE);
+        let answer = self
+            .http
+            .send(&doing, "GET /api/repos", &headers, (), deadline)?;
         if answer.status() != 200 {
             return Err(self.refused(&doing, answer));
         }
-        let text = http::read(answer, MAX_LIST).map_err(|error| self.no_answer(&doing, error))?;
+        let text = self.http.read(&doing, answer)?;
         parse_list(&text, arch).map_err(|why| Error::unusable(doing, why))
     }
 
@@ -83,17 +78,13 @@ impl Server {
         version: &str,
         deadline: Deadline,
     ) -> Result<bool, Error> {
-        let path = format!(
-            "/{}/{}/{}",
-            encode(repo),
-            encode(arch),
-            encode(&format!("{name}-{version}"))
-        );
-        let doing = format!("asking {} for {path}", self.address);
-        let url = format!("{}{path}", self.address);
+        let version = encode(&format!("{name}-{version}"));
+        let path = format!("/{}/{}/{version}", encode(repo), encode(arch));
+        let doing = format!("asking {} for {path}", self.http.base);
         let deadline = deadline.at_most(PATIENCE);
-        let answer = http::send(&self.agent, "HEAD", &url, &[], (), deadline)
-            .map_err(|error| self.no_answer(&doing, error))?;
+        let answer = self
+            .http
+            .send(&doing, &format!("HEAD {path}"), &[], (), deadline)?;
         match answer.status().as_u16() {
             200 => Ok(true),
             404 => Ok(false),
@@ -113,62 +104,30 @@ impl Server {
         size: u64,
         deadline: Deadline,
     ) -> Result<(), Error> {
-        let doing = format!("publishing {file} to {}/{repo}", self.address);
-        let url = format!("{}/{}/publish", self.address, encode(repo));
+        let doing = format!("publishing {file} to {}/{repo}", self.http.base);
+        let request = format!("POST /{}/publish", encode(repo));
         let length = size.to_string();
         let headers = [
             ("X-Api-Key", self.key.as_str()),
             ("Content-Length", &length),
         ];
-        let mut archive = http::Exactly::new(archive, size);
+        let mut archive = Exactly::new(archive, size);
         let body = SendBody::from_reader(&mut archive);
-        let answer = http::send(&self.agent, "POST", &url, &headers, body, deadline)
-            .map_err(|error| self.no_answer(&doing, error))?;
+        let answer = self.http.send(&doing, &request, &headers, body, deadline)?;
         match answer.status().as_u16() {
             200 => Ok(()),
             _ => Err(self.refused(&doing, answer)),
         }
     }
 
-    fn no_answer(&self, doing: &str, error: ureq::Error) -> Error {
-        Error::NoAnswer {
-            doing: doing.to_owned(),
-            reason: match error {
-                ureq::Error::Timeout(_) => "no answer in time".to_owned(),
-                error => one_line(&self.without_key(&error.to_string()), 500),
-            },
-        }
-    }
-
-    /// What a server answers may repeat what it was sent, so the key is taken out.
     fn refused(&self, doing: &str, answer: Response<Body>) -> Error {
-        let status = answer.status().as_u16();
-        let location = match answer.headers().get("location") {
-            Some(to) => format!("a redirect to {}, ", String::from_utf8_lossy(to.as_bytes())),
-            None => String::new(),
+        let advice = match answer.status().as_u16() {
+            300..=399 => "set --address to where the server really is",
+            401 | 403 => "does VIETER_API_KEY hold this server's key?",
+            404 => "is --address that of a Vieter server?",
+            _ => return self.http.refused(doing, answer),
         };
-        let text = http::read(answer, 64 * 1024).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let message = serde_json::from_str::<Value>(&text)
-            .ok()
-            .and_then(|value| Some(value.get("message")?.as_str()?.to_owned()))
-            .unwrap_or(text);
-        let advice = match status {
-            300..=399 => " (set --address to where the server really is)",
-            401 | 403 => " (does VIETER_API_KEY hold this server's key?)",
-            404 => " (is --address that of a Vieter server?)",
-            _ => "",
-        };
-        let message = self.without_key(&format!("{location}{message}"));
-        Error::Refused {
-            doing: doing.to_owned(),
-            status,
-            message: one_line(&message, 300) + advice,
-        }
-    }
-
-    fn without_key(&self, text: &str) -> String {
-        text.replace(&self.key, "***")
+        self.http.refused(doing, answer).advise(advice)
     }
 }
 

@@ -61,7 +61,6 @@ impl<'e> Container<'e> {
         image: &str,
         run: &str,
         network: Option<&str>,
-        deadline: Deadline,
     ) -> Result<Self, Error> {
         let mut host = json!({
             "AutoRemove": true,
@@ -90,12 +89,12 @@ impl<'e> Container<'e> {
         });
         let mut container = Container {
             engine,
-            id: engine.create_container(name, config, deadline)?,
+            id: engine.create_container(name, config)?,
             stdin: None,
         };
         // Attached before it is started, so that it never runs without us.
-        container.stdin = Some(engine.attach_stdin(&container.id, deadline)?);
-        engine.start_container(&container.id, deadline)?;
+        container.stdin = Some(engine.attach_stdin(&container.id)?);
+        engine.start_container(&container.id)?;
         Ok(container)
     }
 
@@ -119,10 +118,7 @@ impl<'e> Container<'e> {
             "Env": command.env,
         });
         let doing = command.doing.to_owned();
-        let id = self
-            .engine
-            .create_exec(&doing, &self.id, config, deadline)?;
-        let frames = self.engine.start_exec(&doing, &id, deadline)?;
+        let (id, frames) = self.engine.exec(&doing, &self.id, config, deadline)?;
         Ok(Exec {
             container: self,
             id,

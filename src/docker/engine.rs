@@ -4,15 +4,13 @@ use std::io::BufReader;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Deserializer, Value, json};
+use ureq::Body;
 use ureq::http::Response;
-use ureq::{Agent, Body};
 
 use super::{Frames, socket};
 use crate::error::Error;
-use crate::http::{self, Deadline, encode};
+use crate::http::{Client, Deadline, encode};
 use crate::output::one_line;
 
 /// The API versions that this program speaks: Engine 20.10's, up to the newest that it was written with.
@@ -26,9 +24,6 @@ pub const RUN_LABEL: &str = "vieter.run";
 /// How long an engine may take for an answer that needs no work.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The largest JSON answer that is read, in bytes.
-const MAX_ANSWER: u64 = 16 * 1024 * 1024;
-
 /// Where the engine listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
@@ -39,84 +34,18 @@ pub enum Host {
 }
 
 /// A connection to an engine, with the API version agreed upon.
-pub struct Engine {
-    agent: Agent,
-    base: String,
-}
+pub struct Engine(Client);
 
-/// What `GET /containers/{id}/json` says that we look at.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Status {
+/// A container or an image that the engine tells of.
+#[derive(Debug)]
+pub struct Found {
     pub id: String,
-    state: State,
-    config: Labelled,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct State {
-    running: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Labelled {
-    labels: Option<serde_json::Map<String, Value>>,
-}
-
-impl Status {
-    /// Whether its first process runs (or is paused).
-    pub fn is_running(&self) -> bool {
-        self.state.running
-    }
-
     /// The run that made it, if we did.
-    pub fn run(&self) -> Option<&str> {
-        self.config.labels.as_ref()?.get(RUN_LABEL)?.as_str()
-    }
-}
-
-/// A container or an image in a list.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Listed {
-    pub id: String,
-    #[serde(default)]
-    labels: Option<serde_json::Map<String, Value>>,
-    /// The names of an image; none, or one of `<none>:<none>`, when it has lost them.
-    #[serde(default)]
-    repo_tags: Option<Vec<String>>,
-}
-
-/// An image in a list.
-pub type Image = Listed;
-
-impl Listed {
-    /// The run that made it.
-    pub fn run(&self) -> &str {
-        self.labels
-            .as_ref()
-            .and_then(|labels| labels.get(RUN_LABEL)?.as_str())
-            .unwrap_or("")
-    }
-
+    pub run: Option<String>,
+    /// Whether a container's first process runs (or is paused).
+    pub is_running: bool,
     /// An image's names.
-    pub fn tags(&self) -> impl Iterator<Item = &str> {
-        self.repo_tags
-            .iter()
-            .flatten()
-            .map(String::as_str)
-            .filter(|tag| !tag.starts_with("<none>"))
-    }
-}
-
-/// What became of an exec.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ExecStatus {
-    running: bool,
-    exit_code: Option<i64>,
+    pub tags: Vec<String>,
 }
 
 impl Engine {
@@ -126,90 +55,66 @@ impl Engine {
     /// # Errors
     /// No answer, or no version in common.
     pub fn open(host: &Host) -> Result<Engine, Error> {
-        let config = http::config().proxy(None);
-        let (agent, origin, name) = match host {
-            Host::Unix(path) => (
-                socket::agent(path.clone(), config.build()),
-                "http://engine".to_owned(),
-                format!("unix://{}", path.display()),
-            ),
-            Host::Tcp(address) => (
-                config.build().new_agent(),
-                format!("http://{address}"),
-                format!("tcp://{address}"),
-            ),
+        let config = Client::config().proxy(None).build();
+        let (agent, base, name) = match host {
+            Host::Unix(path) => {
+                let agent = socket::agent(path.clone(), config);
+                (
+                    agent,
+                    "http://engine".to_owned(),
+                    path.display().to_string(),
+                )
+            }
+            Host::Tcp(it) => (config.new_agent(), format!("http://{it}"), it.clone()),
         };
-        let engine = Engine {
-            agent,
-            base: origin.clone(),
-        };
+        let mut engine = Engine(Client::new(agent, &base, ""));
         let doing = format!("asking the engine at {name} for its version");
-        let answer = engine
-            .call(&doing, "GET", "/version", None, Deadline::after(PATIENCE))
-            .map_err(|error| match error {
-                Error::NoAnswer { doing, reason } => Error::NoAnswer {
-                    doing,
-                    reason: format!(
-                        "{reason} (does it run, may this user open it? see --docker-host and DOCKER_HOST)"
-                    ),
-                },
-                error => error,
-            })?;
-        let versions: Versions = json(&doing, answer)?;
-        let version = versions.agree(&doing)?;
+        let advice = "does it run, may this user open it? see --docker-host and DOCKER_HOST";
+        let answer = engine.ask(&doing, "GET /version");
+        let answer = answer.map_err(|error| error.advise(advice))?;
+        let oldest = answer["MinAPIVersion"].as_str().unwrap_or("");
+        let version = agree(&doing, text(&doing, &answer, "ApiVersion")?, oldest)?;
         log::debug!("the engine at {name} speaks API {version}");
-        Ok(Engine {
-            base: format!("{origin}/v{version}"),
-            ..engine
-        })
+        engine.0.base = format!("{base}/v{version}");
+        Ok(engine)
     }
 
-    /// Sends a request, takes the statuses below 400 for success.
+    /// Sends a request, with JSON unless `body` is null. The statuses below 400 are success.
     fn call(
         &self,
         doing: &str,
-        method: &str,
-        path: &str,
-        body: Option<Value>,
+        request: &str,
+        body: Value,
         deadline: Deadline,
     ) -> Result<Response<Body>, Error> {
-        let url = format!("{}{path}", self.base);
-        let answer = match (body, method) {
-            (Some(body), _) => {
-                let headers = [("Content-Type", "application/json")];
-                let body = body.to_string();
-                http::send(&self.agent, method, &url, &headers, body, deadline)
+        let json = [("Content-Type", "application/json")];
+        let answer = match body {
+            Value::Null if request.starts_with("POST") => {
+                self.0.send(doing, request, &[], "", deadline)
             }
-            (None, "POST") => http::send(&self.agent, method, &url, &[], "", deadline),
-            (None, _) => http::send(&self.agent, method, &url, &[], (), deadline),
-        };
-        let answer = answer.map_err(|error| no_answer(doing, error))?;
-        let status = answer.status().as_u16();
-        if status < 400 {
-            return Ok(answer);
+            Value::Null => self.0.send(doing, request, &[], (), deadline),
+            body => self
+                .0
+                .send(doing, request, &json, body.to_string(), deadline),
+        }?;
+        match answer.status().as_u16() {
+            400.. => Err(self.0.refused(doing, answer)),
+            _ => Ok(answer),
         }
-        let text = http::read(answer, MAX_ANSWER).unwrap_or_default();
-        let message = serde_json::from_slice::<Value>(&text)
-            .ok()
-            .and_then(|value| Some(value.get("message")?.as_str()?.to_owned()))
-            .unwrap_or_else(|| String::from_utf8_lossy(&text).into_owned());
-        Err(Error::Refused {
-            doing: doing.to_owned(),
-            status,
-            message: one_line(&message, 500),
-        })
     }
 
-    /// As [`Engine::call`], and reads the answer's JSON.
-    fn ask<T: DeserializeOwned>(
-        &self,
-        doing: &str,
-        method: &str,
-        path: &str,
-        body: Option<Value>,
-        deadline: Deadline,
-    ) -> Result<T, Error> {
-        json(doing, self.call(doing, method, path, body, deadline)?)
+    /// As [`Engine::call`], for an answer that needs no work; reads its JSON, null if there is none.
+    fn ask(&self, doing: &str, request: &str) -> Result<Value, Error> {
+        self.ask_with(doing, request, Value::Null)
+    }
+
+    fn ask_with(&self, doing: &str, request: &str, body: Value) -> Result<Value, Error> {
+        let answer = self.call(doing, request, body, Deadline::after(PATIENCE))?;
+        let text = self.0.read(doing, answer)?;
+        if text.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&text).map_err(|error| makes_no_sense(doing, &error.to_string()))
     }
 
     /// The engine's architecture in `uname -m`'s words (`GET /info`; podman answers with Go's).
@@ -217,17 +122,12 @@ impl Engine {
     /// # Errors
     /// Those of the request.
     pub fn architecture(&self) -> Result<String, Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Info {
-            architecture: String,
-        }
         let doing = "asking the engine for its architecture";
-        let info: Info = self.ask(doing, "GET", "/info", None, Deadline::after(PATIENCE))?;
-        Ok(match info.architecture.as_str() {
+        let info = self.ask(doing, "GET /info")?;
+        Ok(match text(doing, &info, "Architecture")? {
             "amd64" => "x86_64".to_owned(),
             "arm64" => "aarch64".to_owned(),
-            _ => info.architecture,
+            architecture => architecture.to_owned(),
         })
     }
 
@@ -238,37 +138,41 @@ impl Engine {
     pub fn pull(&self, reference: &str, deadline: Deadline) -> Result<(), Error> {
         let doing = format!("pulling {reference}");
         let (name, tag) = split_reference(reference);
-        let path = format!(
-            "/images/create?fromImage={}&tag={}",
-            encode(name),
-            encode(tag)
-        );
-        let answer = self.call(&doing, "POST", &path, None, deadline)?;
-        let stream = BufReader::new(answer.into_body().into_reader());
-        for message in Deserializer::from_reader(stream).into_iter::<Value>() {
-            let message = message.map_err(|error| broken_stream(&doing, &error))?;
-            let word = |key: &str| message.get(key).and_then(Value::as_str).unwrap_or("");
+        let (name, tag) = (encode(name), encode(tag));
+        let request = format!("POST /images/create?fromImage={name}&tag={tag}");
+        for message in self.stream(&doing, &request, deadline)? {
+            let message = message?;
             if let Some(error) = message.get("error") {
-                return Err(Error::Refused {
-                    doing,
-                    status: 200,
-                    message: one_line(error.as_str().unwrap_or("unknown error"), 500),
-                });
+                let error = one_line(error.as_str().unwrap_or("it does not say why"), 500);
+                return Err(Error::unusable(&doing, error));
             }
-            // "Downloading" and "Extracting" come with every few kilobytes, and have a progress bar each.
-            if message
-                .get("progressDetail")
-                .is_none_or(|detail| detail.get("total").is_none())
-            {
-                let layer = word("id");
-                let separator = if layer.is_empty() { "" } else { ": " };
-                log::info!(
-                    "{doing}: {}",
-                    one_line(&format!("{layer}{separator}{}", word("status")), 200)
-                );
+            // Those with a total are a progress bar, and come with every few kilobytes.
+            if message["progressDetail"]["total"].is_null() {
+                let words =
+                    [&message["id"], &message["status"]].map(|it| it.as_str().unwrap_or(""));
+                log::info!("{doing}: {}", one_line(&words.join(" "), 200));
             }
         }
         Ok(())
+    }
+
+    /// The messages of an answer that is a stream of them.
+    fn stream(
+        &self,
+        doing: &str,
+        request: &str,
+        deadline: Deadline,
+    ) -> Result<impl Iterator<Item = Result<Value, Error>>, Error> {
+        let answer = self.call(doing, request, Value::Null, deadline)?;
+        let reader = BufReader::with_capacity(4096, answer.into_body().into_reader());
+        Ok(Deserializer::from_reader(reader)
+            .into_iter()
+            .map(move |message| {
+                message.map_err(|error| Error::NoAnswer {
+                    doing: doing.to_owned(),
+                    reason: format!("the engine's stream of messages broke: {error}"),
+                })
+            }))
     }
 
     /// Whether the engine has this image (`GET /images/{name}/json`).
@@ -277,36 +181,20 @@ impl Engine {
     /// Those of the request, except 404.
     pub fn has_image(&self, reference: &str) -> Result<bool, Error> {
         let doing = format!("looking for the image {reference}");
-        let path = format!("/images/{}/json", encode(reference));
-        found(self.call(&doing, "GET", &path, None, Deadline::after(PATIENCE)))
-            .map(|it| it.is_some())
+        let request = format!("GET /images/{}/json", encode(reference));
+        unless(404, self.ask(&doing, &request)).map(|found| found.is_some())
     }
 
     /// Creates a container from a `ContainerConfig` and gives its id (`POST /containers/create`).
     ///
     /// # Errors
     /// Those of the request; status 409 when the name is taken.
-    pub fn create_container(
-        &self,
-        name: Option<&str>,
-        config: Value,
-        deadline: Deadline,
-    ) -> Result<String, Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Created {
-            id: String,
-        }
+    pub fn create_container(&self, name: Option<&str>, config: Value) -> Result<String, Error> {
+        let doing = "creating a container";
         let query = name.map_or(String::new(), |name| format!("?name={}", encode(name)));
-        let path = format!("/containers/create{query}");
-        let created: Created = self.ask(
-            "creating a container",
-            "POST",
-            &path,
-            Some(config),
-            deadline,
-        )?;
-        Ok(created.id)
+        let request = format!("POST /containers/create{query}");
+        let created = self.ask_with(doing, &request, config)?;
+        text(doing, &created, "Id").map(str::to_owned)
     }
 
     /// Opens a container's standard input: it stays open as long as the body that this gives is kept
@@ -314,9 +202,10 @@ impl Engine {
     ///
     /// # Errors
     /// Those of the request.
-    pub fn attach_stdin(&self, id: &str, deadline: Deadline) -> Result<Body, Error> {
-        let path = format!("/containers/{id}/attach?stream=1&stdin=1");
-        let answer = self.call("attaching to a container", "POST", &path, None, deadline)?;
+    pub fn attach_stdin(&self, id: &str) -> Result<Body, Error> {
+        let request = format!("POST /containers/{id}/attach?stream=1&stdin=1");
+        let doing = "attaching to a container";
+        let answer = self.call(doing, &request, Value::Null, Deadline::after(PATIENCE))?;
         Ok(answer.into_body())
     }
 
@@ -324,23 +213,22 @@ impl Engine {
     ///
     /// # Errors
     /// Those of the request.
-    pub fn start_container(&self, id: &str, deadline: Deadline) -> Result<(), Error> {
-        let path = format!("/containers/{id}/start");
-        self.call("starting a container", "POST", &path, None, deadline)
-            .map(drop)
+    pub fn start_container(&self, id: &str) -> Result<(), Error> {
+        let request = format!("POST /containers/{id}/start");
+        self.ask("starting a container", &request).map(drop)
     }
 
-    /// What a container is doing, `None` if there is none of that name or id (`GET /containers/{id}/json`).
+    /// What a container is doing, `None` if there is none of that name (`GET /containers/{id}/json`).
     ///
     /// # Errors
     /// Those of the request, except 404.
-    pub fn inspect_container(&self, name: &str) -> Result<Option<Status>, Error> {
+    pub fn inspect_container(&self, name: &str) -> Result<Option<Found>, Error> {
         let doing = format!("looking at the container {name}");
-        let path = format!("/containers/{name}/json");
-        match found(self.call(&doing, "GET", &path, None, Deadline::after(PATIENCE)))? {
-            Some(answer) => json(&doing, answer).map(Some),
-            None => Ok(None),
-        }
+        let request = format!("GET /containers/{name}/json");
+        let found = unless(404, self.ask(&doing, &request))?;
+        found
+            .map(|it| Found::new(&doing, &it, &it["Config"]["Labels"]))
+            .transpose()
     }
 
     /// Kills and removes a container; waits if it is being removed already, and is content if it is gone
@@ -350,11 +238,11 @@ impl Engine {
     /// Those of the request, except 404 and 409.
     pub fn remove_container(&self, id: &str) -> Result<(), Error> {
         let doing = format!("removing the container {id}");
-        let path = format!("/containers/{id}?force=1&v=1");
-        match self.call(&doing, "DELETE", &path, None, Deadline::after(PATIENCE)) {
-            Err(error) if error.is_status(404) => Ok(()),
-            Err(error) if error.is_status(409) => self.wait_removed(id, Deadline::after(PATIENCE)),
-            answer => answer.map(drop),
+        let request = format!("DELETE /containers/{id}?force=1&v=1");
+        let removed = unless(404, self.ask(&doing, &request)).map(drop);
+        match unless(409, removed)? {
+            None => self.wait_removed(id, Deadline::after(PATIENCE)),
+            Some(()) => Ok(()),
         }
     }
 
@@ -364,11 +252,9 @@ impl Engine {
     /// Those of the request, except 404; no answer when `deadline` passes first.
     pub fn wait_removed(&self, id: &str, deadline: Deadline) -> Result<(), Error> {
         let doing = format!("waiting for the removal of the container {id}");
-        let path = format!("/containers/{id}/wait?condition=removed");
-        match found(self.call(&doing, "POST", &path, None, deadline))? {
-            Some(answer) => http::read(answer, MAX_ANSWER)
-                .map(drop)
-                .map_err(|error| no_answer(&doing, error)),
+        let request = format!("POST /containers/{id}/wait?condition=removed");
+        match unless(404, self.call(&doing, &request, Value::Null, deadline))? {
+            Some(answer) => self.0.read(&doing, answer).map(drop),
             None => Ok(()),
         }
     }
@@ -377,23 +263,32 @@ impl Engine {
     ///
     /// # Errors
     /// Those of the request.
-    pub fn our_containers(&self) -> Result<Vec<Listed>, Error> {
-        self.list("/containers/json?all=1&")
+    pub fn our_containers(&self) -> Result<Vec<Found>, Error> {
+        self.list("GET /containers/json?all=1&")
     }
 
     /// All images of ours (`GET /images/json`).
     ///
     /// # Errors
     /// Those of the request.
-    pub fn our_images(&self) -> Result<Vec<Image>, Error> {
-        self.list("/images/json?")
+    pub fn our_images(&self) -> Result<Vec<Found>, Error> {
+        self.list("GET /images/json?")
     }
 
-    fn list(&self, path: &str) -> Result<Vec<Listed>, Error> {
-        let filters = encode(&json!({"label": [RUN_LABEL]}).to_string());
-        let path = format!("{path}filters={filters}");
+    fn list(&self, request: &str) -> Result<Vec<Found>, Error> {
         let doing = "listing what earlier runs left";
-        self.ask(doing, "GET", &path, None, Deadline::after(PATIENCE))
+        let request = format!(
+            "{request}filters={}",
+            filters(&json!({"label": [RUN_LABEL]}))
+        );
+        let list = self.ask(doing, &request)?;
+        let items = list
+            .as_array()
+            .ok_or_else(|| makes_no_sense(doing, "no list"))?;
+        items
+            .iter()
+            .map(|it| Found::new(doing, it, &it["Labels"]))
+            .collect()
     }
 
     /// Makes an image of a container; it inherits the container's labels (`POST /commit`). The container is not
@@ -401,17 +296,10 @@ impl Engine {
     ///
     /// # Errors
     /// Those of the request.
-    pub fn commit(
-        &self,
-        container: &str,
-        repo: &str,
-        tag: &str,
-        deadline: Deadline,
-    ) -> Result<(), Error> {
+    pub fn commit(&self, id: &str, repo: &str, tag: &str, deadline: Deadline) -> Result<(), Error> {
         let doing = format!("committing the builder image {repo}:{tag}");
-        let path = format!("/commit?container={container}&repo={repo}&tag={tag}&pause=0");
-        self.call(&doing, "POST", &path, Some(json!({})), deadline)
-            .map(drop)
+        let request = format!("POST /commit?container={id}&repo={repo}&tag={tag}&pause=0");
+        self.call(&doing, &request, json!({}), deadline).map(drop)
     }
 
     /// Takes a name from an image, which removes it with its last name; an id removes it at once
@@ -421,45 +309,29 @@ impl Engine {
     /// Those of the request, except 404.
     pub fn remove_image(&self, name: &str) -> Result<(), Error> {
         let doing = format!("removing the image {name}");
-        let path = format!("/images/{}", encode(name));
-        found(self.call(&doing, "DELETE", &path, None, Deadline::after(PATIENCE))).map(drop)
+        let request = format!("DELETE /images/{}", encode(name));
+        unless(404, self.ask(&doing, &request)).map(drop)
     }
 
-    /// Prepares an exec from an `ExecConfig` and gives its id (`POST /containers/{id}/exec`).
+    /// Prepares an exec from an `ExecConfig` and starts it: its id and its output
+    /// (`POST /containers/{id}/exec`, `POST /exec/{id}/start`).
     ///
     /// # Errors
-    /// Those of the request.
-    pub fn create_exec(
+    /// Those of the requests.
+    pub fn exec(
         &self,
         doing: &str,
         container: &str,
         config: Value,
         deadline: Deadline,
-    ) -> Result<String, Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Created {
-            id: String,
-        }
-        let path = format!("/containers/{container}/exec");
-        let created: Created = self.ask(doing, "POST", &path, Some(config), deadline)?;
-        Ok(created.id)
-    }
-
-    /// Starts an exec and gives its output (`POST /exec/{id}/start`).
-    ///
-    /// # Errors
-    /// Those of the request.
-    pub fn start_exec(
-        &self,
-        doing: &str,
-        id: &str,
-        deadline: Deadline,
-    ) -> Result<Frames<ureq::BodyReader<'static>>, Error> {
-        let path = format!("/exec/{id}/start");
-        let body = json!({"Detach": false, "Tty": false});
-        let answer = self.call(doing, "POST", &path, Some(body), deadline)?;
-        Ok(Frames::new(answer.into_body().into_reader()))
+    ) -> Result<(String, Frames<ureq::BodyReader<'static>>), Error> {
+        let request = format!("POST /containers/{container}/exec");
+        let created = self.ask_with(doing, &request, config)?;
+        let id = text(doing, &created, "Id")?.to_owned();
+        let request = format!("POST /exec/{id}/start");
+        let start = json!({"Detach": false, "Tty": false});
+        let answer = self.call(doing, &request, start, deadline)?;
+        Ok((id, Frames::new(answer.into_body().into_reader())))
     }
 
     /// The exit code of an exec whose output has ended (`GET /exec/{id}/json`).
@@ -478,19 +350,17 @@ impl Engine {
         deadline: Deadline,
     ) -> Result<i64, Error> {
         let inspect = || -> Result<Option<i64>, Error> {
-            let path = format!("/exec/{id}/json");
-            let status: ExecStatus = self.ask(doing, "GET", &path, None, deadline)?;
-            Ok(status.exit_code.filter(|_| !status.running))
+            let exec = self.ask(doing, &format!("GET /exec/{id}/json"))?;
+            let is_running = exec["Running"].as_bool().unwrap_or(true);
+            Ok(exec["ExitCode"].as_i64().filter(|_| !is_running))
         };
         if let Some(code) = inspect()? {
             return Ok(code);
         }
-        let filters = json!({"container": [container], "event": ["exec_die", "die"]}).to_string();
-        let path = format!("/events?since=0&filters={}", encode(&filters));
-        let answer = self.call(doing, "GET", &path, None, deadline)?;
-        let stream = BufReader::with_capacity(4096, answer.into_body().into_reader());
-        for event in Deserializer::from_reader(stream).into_iter::<Value>() {
-            let event = event.map_err(|error| broken_stream(doing, &error))?;
+        let ends = filters(&json!({"container": [container], "event": ["exec_die", "die"]}));
+        let request = format!("GET /events?since=0&filters={ends}");
+        for event in self.stream(doing, &request, deadline)? {
+            let event = event?;
             if event["Action"] == "die" || event["Actor"]["Attributes"]["execID"] == id {
                 break;
             }
@@ -502,39 +372,42 @@ impl Engine {
     }
 }
 
-/// `None` for a 404.
-fn found<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+impl Found {
+    fn new(doing: &str, it: &Value, labels: &Value) -> Result<Found, Error> {
+        let tags = it["RepoTags"].as_array().into_iter().flatten();
+        Ok(Found {
+            id: text(doing, it, "Id")?.to_owned(),
+            run: labels[RUN_LABEL].as_str().map(str::to_owned),
+            is_running: it["State"]["Running"].as_bool().unwrap_or(false),
+            // An image that has lost its names is called `<none>:<none>`.
+            tags: tags
+                .filter_map(|tag| tag.as_str().map(str::to_owned))
+                .filter(|tag| !tag.starts_with("<none>"))
+                .collect(),
+        })
+    }
+}
+
+/// `None` for an answer of this status.
+fn unless<T>(status: u16, answer: Result<T, Error>) -> Result<Option<T>, Error> {
     match answer {
-        Err(error) if error.is_status(404) => Ok(None),
+        Err(error) if error.is_status(status) => Ok(None),
         answer => answer.map(Some),
     }
 }
 
-fn no_answer(doing: &str, error: ureq::Error) -> Error {
-    Error::NoAnswer {
-        doing: doing.to_owned(),
-        reason: match error {
-            ureq::Error::Timeout(_) => "no answer in time".to_owned(),
-            error => error.to_string(),
-        },
-    }
+fn filters(filters: &Value) -> String {
+    encode(&filters.to_string())
 }
 
-fn broken_stream(doing: &str, error: &serde_json::Error) -> Error {
-    Error::NoAnswer {
-        doing: doing.to_owned(),
-        reason: format!("the engine's stream of messages broke: {error}"),
-    }
+fn makes_no_sense(doing: &str, why: &str) -> Error {
+    Error::unusable(doing, format!("the engine's answer makes no sense: {why}"))
 }
 
-fn json<T: DeserializeOwned>(doing: &str, answer: Response<Body>) -> Result<T, Error> {
-    let text = http::read(answer, MAX_ANSWER).map_err(|error| no_answer(doing, error))?;
-    serde_json::from_slice(&text).map_err(|error| {
-        Error::unusable(
-            doing,
-            format!("the engine's answer makes no sense: {error}"),
-        )
-    })
+/// A text that an answer has to have.
+fn text<'a>(doing: &str, answer: &'a Value, key: &str) -> Result<&'a str, Error> {
+    let found = answer[key].as_str();
+    found.ok_or_else(|| makes_no_sense(doing, &format!("it has no {key}")))
 }
 
 /// `name[:tag]` or `name@digest` as the two parameters of a pull. Without a tag the engine would pull them all.
@@ -552,39 +425,32 @@ fn split_reference(reference: &str) -> (&str, &str) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ApiVersion(u32, u32);
 
+impl ApiVersion {
+    fn parse(text: &str) -> Option<ApiVersion> {
+        let (major, minor) = text.split_once('.')?;
+        Some(ApiVersion(major.parse().ok()?, minor.parse().ok()?))
+    }
+}
+
 impl std::fmt::Display for ApiVersion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}", self.0, self.1)
     }
 }
 
-#[derive(Deserialize)]
-struct Versions {
-    #[serde(rename = "ApiVersion")]
-    newest: String,
-    #[serde(rename = "MinAPIVersion", default)]
-    oldest: String,
-}
-
-impl Versions {
-    fn agree(&self, doing: &str) -> Result<ApiVersion, Error> {
-        let parse = |text: &str| -> Option<ApiVersion> {
-            let (major, minor) = text.split_once('.')?;
-            Some(ApiVersion(major.parse().ok()?, minor.parse().ok()?))
-        };
-        let newest = parse(&self.newest)
-            .ok_or_else(|| Error::unusable(doing, format!("no API version: {:?}", self.newest)))?;
-        let oldest = parse(&self.oldest).unwrap_or(OLDEST_API);
-        if newest < OLDEST_API || oldest > NEWEST_API {
-            return Err(Error::unusable(
-                doing,
-                format!(
-                    "it speaks API {oldest} to {newest}, this program {OLDEST_API} to {NEWEST_API}"
-                ),
-            ));
-        }
-        Ok(newest.min(NEWEST_API))
+/// The highest version that both sides know.
+fn agree(doing: &str, newest: &str, oldest: &str) -> Result<ApiVersion, Error> {
+    let theirs = ApiVersion::parse(newest)
+        .ok_or_else(|| makes_no_sense(doing, &format!("{newest:?} is no API version")))?;
+    let oldest = ApiVersion::parse(oldest).unwrap_or(OLDEST_API);
+    if theirs < OLDEST_API || oldest > NEWEST_API {
+        let ours = format!("this program {OLDEST_API} to {NEWEST_API}");
+        return Err(Error::unusable(
+            doing,
+            format!("it speaks API {oldest} to {theirs}, {ours}"),
+        ));
     }
+    Ok(theirs.min(NEWEST_API))
 }
 
 #[cfg(test)]
@@ -615,11 +481,7 @@ mod tests {
     #[test]
     fn the_highest_common_api_version_is_used() {
         let agree = |newest: &str, oldest: &str| {
-            let versions = Versions {
-                newest: newest.to_owned(),
-                oldest: oldest.to_owned(),
-            };
-            versions.agree("asking").map(|version| version.to_string())
+            super::agree("asking", newest, oldest).map(|version| version.to_string())
         };
         assert_eq!(agree("1.41", "1.12").unwrap(), "1.41");
         assert_eq!(agree("1.47", "1.24").unwrap(), "1.47");

@@ -6,5 +6,5 @@ mod frames;
 mod socket;
 
 pub use container::{Command, Container, Exec};
-pub use engine::{Engine, Host, Image, RUN_LABEL, Status};
+pub use engine::{Engine, Found, Host, RUN_LABEL};
 pub use frames::{Frames, Stream};

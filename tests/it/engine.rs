@@ -27,7 +27,7 @@ fn exit_codes_and_output_are_those_of_the_command() {
     let _world = World::new();
     let engine = Engine::open(&Host::Unix("/var/run/docker.sock".into())).unwrap();
     let deadline = Deadline::after(Duration::from_secs(60));
-    let container = Container::start(&engine, None, &BASE_IMAGE, "test", None, deadline).unwrap();
+    let container = Container::start(&engine, None, &BASE_IMAGE, "test", None).unwrap();
     let script = |script: &str| container.capture(&sh(&["bash", "-c", script]), deadline);
 
     assert_eq!(script("echo out; echo err >&2").unwrap(), b"out\n");

@@ -158,7 +158,7 @@ fn a_run_that_cannot_be_done_is_exit_code_3() {
     world
         .build(&["--docker-host", "unix:///no/such.sock"])
         .exits(3)
-        .says("asking the engine at unix:///no/such.sock");
+        .says("asking the engine at /no/such.sock");
     world
         .build(&["--address", "http://127.0.0.1:1"])
         .exits(3)
