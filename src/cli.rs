@@ -22,7 +22,7 @@ Usage: vieter build [OPTIONS]
 Builds each repository of the list in a Docker container of its own, and publishes the packages that the
 server lacks.
 
-Options (each may come from the environment; a flag wins; NAME_FILE names a file that holds NAME's value):
+Options (from the environment where a variable stands; a flag wins; NAME_FILE names a file with NAME's value):
   --address URL        the Vieter server                                     VIETER_ADDRESS
                        its API key, which has no flag                        VIETER_API_KEY
   --base-image REF     the image to start from [archlinux:latest]            VIETER_BASE_IMAGE
@@ -145,13 +145,13 @@ fn settings(
     let seconds = or("VIETER_TIMEOUT", "3600")?;
     let timeout = seconds.parse::<NonZeroU32>().map_err(|_| {
         usage(format!(
-            "{seconds:?} is no time limit: --timeout takes whole seconds"
+            "{seconds:?} is no time limit: --timeout (VIETER_TIMEOUT) takes 1 to 4294967295 seconds"
         ))
     })?;
     let level = or("VIETER_LOG", "info")?;
     let log_level = level.parse().map_err(|_| {
         usage(format!(
-            "{level:?} is no log level: off, error, warn, info, debug or trace"
+            "{level:?} is no log level: --log-level (VIETER_LOG) takes off, error, warn, info, debug or trace"
         ))
     })?;
     Ok(Settings {
@@ -209,8 +209,7 @@ fn parse_address(address: String) -> Result<String, Error> {
     if is_server && !address.contains('#') {
         return Ok(address);
     }
-    let why =
-        "is no address of a server: --address takes http://HOST[:PORT] or https://HOST[:PORT]";
+    let why = "is no address of a server: --address (VIETER_ADDRESS) takes http://HOST[:PORT] or https://HOST[:PORT]";
     Err(usage(format!("{address:?} {why}")))
 }
 
@@ -225,12 +224,12 @@ fn parse_host(url: &str) -> Result<Host, Error> {
                     Ok(Host::Tcp(address.to_owned()))
                 }
                 _ => Err(usage(format!(
-                    "{url:?} is no address of an engine: tcp://HOST:PORT"
+                    "{url:?} is no address of an engine: --docker-host (DOCKER_HOST) takes tcp://HOST:PORT"
                 ))),
             }
         }
         _ => Err(usage(format!(
-            "{url:?} is no address of an engine: --docker-host takes unix:///PATH or tcp://HOST:PORT"
+            "{url:?} is no address of an engine: --docker-host (DOCKER_HOST) takes unix:///PATH or tcp://HOST:PORT"
         ))),
     }
 }

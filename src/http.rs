@@ -120,11 +120,15 @@ impl Client {
         let text = self.read(doing, answer).unwrap_or_default();
         let json: Value = serde_json::from_slice(&text).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let message = json["message"].as_str().unwrap_or(&text);
+        let mut message = location + json["message"].as_str().unwrap_or(&text);
+        if !self.secret.is_empty() {
+            // What comes back may repeat what was sent.
+            message = message.replace(&self.secret, "***");
+        }
         Error::Refused {
             doing: doing.to_owned(),
             status,
-            message: self.presentable(&format!("{location}{message}")),
+            message: one_line(&message, 500),
         }
     }
 
@@ -133,16 +137,8 @@ impl Client {
             doing: doing.to_owned(),
             reason: match error {
                 ureq::Error::Timeout(_) => "no answer in time".to_owned(),
-                error => self.presentable(&error.to_string()),
+                error => one_line(&error.to_string(), 500),
             },
-        }
-    }
-
-    /// What comes back may repeat what was sent, so the secret is taken out.
-    fn presentable(&self, text: &str) -> String {
-        match self.secret.as_str() {
-            "" => one_line(text, 500),
-            secret => one_line(&text.replace(secret, "***"), 500),
         }
     }
 }

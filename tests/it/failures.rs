@@ -128,7 +128,7 @@ fn bad_usage_is_exit_code_2() {
     usage(
         &["build", "--timeout", "soon"],
         &[key, address],
-        "takes whole seconds",
+        "--timeout (VIETER_TIMEOUT) takes",
     );
     usage(&["build"], &[key], "set --address or VIETER_ADDRESS");
     usage(&["build"], &[address], "set VIETER_API_KEY");
