@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lexopt::Parser;
@@ -17,10 +18,9 @@ use crate::error::Error;
 pub const HELP: &str = "\
 vieter: builds Arch packages from the list of Git repositories of a Vieter server
 
-Usage: vieter build [OPTIONS]
-
-Builds each repository of the list in a Docker container of its own, and publishes the packages that the
-server lacks.
+Usage: vieter build [OPTIONS]    build each repository of the list in a Docker container of its own, and publish
+                                 the packages that the server lacks
+       vieter check [OPTIONS]    say whether a run could be done, and whether one is on
 
 Options (from the environment where a variable stands; a flag wins; NAME_FILE names a file with NAME's value):
   --address URL        the Vieter server                                     VIETER_ADDRESS
@@ -42,6 +42,7 @@ image); 4 another run holds the engine.
 #[derive(Debug)]
 pub enum Action {
     Build(Box<Settings>),
+    Check(Box<Settings>),
     Help,
     Version,
 }
@@ -58,6 +59,8 @@ pub struct Settings {
     /// The wall clock of one repository.
     pub timeout: Duration,
     pub docker_host: Host,
+    /// `SSL_CERT_FILE`: certificates that are trusted beside the usual ones.
+    pub ca_file: Option<PathBuf>,
     pub force: bool,
     pub log_level: LevelFilter,
 }
@@ -106,23 +109,22 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, env: Env) -> Result<Actio
                 let value = parser.value().and_then(|it| it.string()).map_err(usage)?;
                 flags.insert(*variable, value);
             }
-            Value(name) if command.is_none() && name == "build" => command = Some(name),
             Value(name) if command.is_none() => {
-                return Err(usage(format!(
-                    "{name:?} is no command: there is `vieter build`"
-                )));
+                command = Some(match name.to_str() {
+                    Some("build") => Action::Build as fn(Box<Settings>) -> Action,
+                    Some("check") => Action::Check,
+                    _ => return Err(usage(format!("{name:?} is no command"))),
+                });
             }
             arg => return Err(usage(arg.unexpected())),
         }
     }
-    if command.is_none() {
-        return Err(usage("what to do? there is `vieter build`"));
-    }
+    let command = command.ok_or_else(|| usage("what to do? build or check"))?;
     let value = |name: &str| match flags.get(name).filter(|it| !it.is_empty()) {
         Some(value) => Ok(Some(value.clone())),
         None => variable(name, env),
     };
-    settings(&value, force).map(Box::new).map(Action::Build)
+    settings(&value, force).map(Box::new).map(command)
 }
 
 fn usage(why: impl std::fmt::Display) -> Error {
@@ -162,6 +164,7 @@ fn settings(
         network: value("VIETER_NETWORK")?,
         timeout: Duration::from_secs(timeout.get().into()),
         docker_host: parse_host(&or("DOCKER_HOST", "unix:///var/run/docker.sock")?)?,
+        ca_file: value("SSL_CERT_FILE")?.map(PathBuf::from),
         force,
         log_level,
     })

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Every failure of the library. [`Error::exit_code`] maps those that end a run to the program's exit codes;
-/// one that concerns a single repository is kept with its step instead, see [`crate::repo::Failure`].
+/// one that concerns a single repository is kept with its step instead.
 #[derive(Debug)]
 pub enum Error {
     /// The command line or the environment can't be used.

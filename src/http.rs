@@ -44,7 +44,7 @@ impl Deadline {
 
 /// A client of one server: the engine, or the Vieter server.
 pub struct Client {
-    agent: Agent,
+    pub agent: Agent,
     /// What comes before every path, without a slash at its end.
     pub base: String,
     /// What no message may show, or nothing.

@@ -67,17 +67,17 @@ impl<'e> BuilderImage<'e> {
             log::info!("builder image: {doing}");
             container.run(&root(doing, argv), deadline)
         };
-        // What the packages are signed with first: an old keyring doesn't know the keys of the new packages.
-        let list = ["pacman", "-Qq"];
-        let installed = container.capture(&root("pacman -Qq", &list), deadline)?;
-        let installed = String::from_utf8_lossy(&installed).into_owned();
-        let keyrings: Vec<&str> = installed
-            .lines()
-            .filter(|name| name.ends_with("-keyring"))
-            .collect();
+        // What the packages are signed with first: an old keyring doesn't know the keys of the new packages. No
+        // package owns that folder on a distribution without signatures.
+        let owner = ["pacman", "-Qqo", "/usr/share/pacman/keyrings/"];
+        let keyrings = container.capture(&root("looking for keyrings", &owner), deadline);
+        let keyrings = String::from_utf8(keyrings.unwrap_or_default()).unwrap_or_default();
         if !keyrings.is_empty() {
-            let argv = ["pacman", "-Sy", "--needed", "--noconfirm", "--"];
-            run_as_root("update of the keyring", &[&argv, &keyrings[..]].concat())?;
+            // The official image comes without a key of its own, and new keys must be signed with one.
+            run_as_root("pacman-key --init", &["pacman-key", "--init"])?;
+            let mut argv = vec!["pacman", "-Sy", "--needed", "--noconfirm", "--"];
+            argv.extend(keyrings.lines());
+            run_as_root("update of the keyring", &argv)?;
         }
         let argv = [
             "pacman",

@@ -2,6 +2,7 @@
 //! server lists in a container of its own. The program is `main.rs`; this library is what it is made of, from
 //! the top floor ([`run`]) down to the ground. What is above knows what is below, never the other way round.
 
+pub mod check;
 pub mod run;
 
 pub mod image;

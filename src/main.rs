@@ -5,23 +5,29 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use vieter::cli::{self, Action, Settings};
-use vieter::run;
+use vieter::{check, run};
 
 fn main() -> ExitCode {
     let env = |name: &str| std::env::var_os(name);
-    let settings = match cli::parse(std::env::args_os().skip(1), &env) {
-        Ok(Action::Build(settings)) => settings,
-        Ok(Action::Help) => return print(cli::HELP, 0),
-        Ok(Action::Version) => {
-            return print(concat!("vieter ", env!("CARGO_PKG_VERSION"), "\n"), 0);
+    match cli::parse(std::env::args_os().skip(1), &env) {
+        Ok(Action::Build(settings)) => build(&settings),
+        Ok(Action::Check(settings)) => {
+            start_log(&settings);
+            let (text, exit_code) = check::check(&settings);
+            print(&text, exit_code)
         }
+        Ok(Action::Help) => print(cli::HELP, 0),
+        Ok(Action::Version) => print(concat!("vieter ", env!("CARGO_PKG_VERSION"), "\n"), 0),
         Err(error) => {
-            eprintln!("vieter: {error}");
-            return ExitCode::from(error.exit_code());
+            let _ = writeln!(std::io::stderr(), "vieter: {error}");
+            ExitCode::from(error.exit_code())
         }
-    };
-    start_log(&settings);
-    match run::run(&settings) {
+    }
+}
+
+fn build(settings: &Settings) -> ExitCode {
+    start_log(settings);
+    match run::run(settings) {
         Ok(summary) => print(&summary.to_string(), summary.exit_code()),
         Err(error) => {
             log::error!("{error}");

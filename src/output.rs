@@ -32,6 +32,11 @@ impl Output {
         }
     }
 
+    /// Whether there was any.
+    pub fn is_empty(&self) -> bool {
+        self.end.is_empty()
+    }
+
     /// The last lines, printable.
     pub fn last_lines(&self) -> String {
         let bytes: Vec<u8> = self.end.iter().copied().collect();
@@ -71,7 +76,7 @@ pub fn printable(bytes: &[u8]) -> String {
 
 /// The characters of Unicode that reorder or hide what is around them.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// A message from outside on one line, at most `limit` characters.

@@ -18,6 +18,9 @@ declare -F pkgver >/dev/null && has_pkgver=yes || has_pkgver=
 printf '%s\0' "$has_pkgver" "${pkgbase:-${pkgname[0]}}" "$epoch" "$pkgver" "$pkgrel" "${pkgname[@]}"
 "#;
 
+/// The most packages that a PKGBUILD may make: each is a request to the server.
+const MAX_NAMES: usize = 500;
+
 /// The names and the version of a PKGBUILD.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pkgbuild {
@@ -44,8 +47,8 @@ pub fn parse(printed: &[u8]) -> Result<Pkgbuild, Error> {
             "it ended before it was read to its end",
         ));
     };
-    if names.is_empty() || !text.ends_with('\0') {
-        return Err(Error::unusable(what, "it has no pkgname"));
+    if !(1..=MAX_NAMES).contains(&names.len()) || !text.ends_with('\0') {
+        return Err(Error::unusable(what, "it has no pkgname, or too many"));
     }
     for name in names.iter().chain([pkgbase]) {
         if !is_package_name(name) {
@@ -128,8 +131,9 @@ pub fn is_archive_name(file: &str) -> bool {
         })
 }
 
-/// What makepkg allows in a package's name: ASCII letters, digits and `@._+-`, not starting with `-` or `.`.
-fn is_package_name(name: &str) -> bool {
+/// What makepkg allows in a package's name (and pacman in a repository's): ASCII letters, digits and `@._+-`, not
+/// starting with `-` or `.`, which a command or a path would take for something else.
+pub fn is_package_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(['-', '.'])
         && name

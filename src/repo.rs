@@ -1,11 +1,13 @@
 //! The steps of one repository, in a container of its own: clone, version, check, dependencies, build, publish.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crate::cli::Settings;
 use crate::docker::{Container, Engine};
 use crate::error::Error;
 use crate::http::Deadline;
 use crate::image::{HOME, PKGDEST, builder, root};
+use crate::output::one_line;
 use crate::pkgbuild::{self, Pkgbuild};
 use crate::report::{Line, Outcome, Step};
 use crate::server::{Repo, Server};
@@ -18,6 +20,9 @@ const CLONE: &str = "/build/repo";
 /// The arguments arrive as they are.
 const MAKEPKG: &str = r#"ulimit -Sn 1024; MAKEFLAGS="-j$(nproc)" exec makepkg "$@""#;
 
+/// Prints which of its arguments no installed package satisfies; pacman says 127 when there are any.
+const MISSING: &str = r#"pacman -T -- "$@" || (( $? == 127 ))"#;
+
 /// What the builds of one run have in common.
 pub struct Builds<'a> {
     pub engine: &'a Engine,
@@ -26,32 +31,21 @@ pub struct Builds<'a> {
     pub image: &'a str,
     pub run: &'a str,
     pub arch: &'a str,
-    pub network: Option<&'a str>,
-    /// The wall clock of one repository, all steps together.
-    pub timeout: Duration,
-    /// Build and publish what is there already, too.
-    pub force: bool,
+    pub settings: &'a Settings,
 }
 
 /// The step that failed, and how.
 type Failure = (Step, Error);
 
-trait At<T> {
-    /// Names the step that an error belongs to.
-    fn at(self, step: Step) -> Result<T, Failure>;
-}
-
-impl<T> At<T> for Result<T, Error> {
-    fn at(self, step: Step) -> Result<T, Failure> {
-        self.map_err(|error| (step, error))
-    }
+/// Names the step that an error belongs to.
+fn at(step: Step) -> impl Fn(Error) -> Failure {
+    move |error| (step, error)
 }
 
 impl Builds<'_> {
-    /// Builds one repository and publishes what the server lacks.
-    pub fn build(&self, repo: &Repo) -> Line {
+    /// Builds one repository, called `name` until its pkgbase is known, and publishes what the server lacks.
+    pub fn build(&self, repo: &Repo, mut name: String) -> Line {
         let started = Instant::now();
-        let mut name = repo.url.clone();
         let outcome = match self.steps(repo, &mut name) {
             Ok(outcome) => outcome,
             Err((step, error)) => Outcome::Failed(step, error),
@@ -64,30 +58,36 @@ impl Builds<'_> {
     }
 
     fn steps(&self, repo: &Repo, name: &mut String) -> Result<Outcome, Failure> {
-        let deadline = Deadline::after(self.timeout);
-        let container = Container::start(self.engine, None, self.image, self.run, self.network)
-            .at("container")?;
+        let deadline = Deadline::after(self.settings.timeout);
+        let container = Container::start(
+            self.engine,
+            None,
+            self.image,
+            self.run,
+            self.settings.network.as_deref(),
+        )
+        .map_err(at("container"))?;
         let build = Build {
             builds: self,
             container,
             deadline,
         };
 
-        build.clone(repo).at("clone")?;
-        let mut pkgbuild = build.read_pkgbuild().at("version")?;
+        build.clone(repo).map_err(at("clone"))?;
+        let mut pkgbuild = build.read_pkgbuild().map_err(at("version"))?;
         let has_pkgver = pkgbuild.has_pkgver;
         let mut has_dependencies = false;
         if has_pkgver {
             has_dependencies = build.update_pkgver()?;
-            pkgbuild = build.read_pkgbuild().at("version")?;
+            pkgbuild = build.read_pkgbuild().map_err(at("version"))?;
         }
         *name = format!("{} {}", pkgbuild.pkgbase, pkgbuild.version);
 
-        if !self.force && build.is_published(repo, &pkgbuild).at("check")? {
+        if !self.settings.force && build.is_published(repo, &pkgbuild).map_err(at("check"))? {
             return Ok(Outcome::UpToDate);
         }
         if !has_dependencies {
-            build.install_dependencies().at("dependencies")?;
+            build.install_dependencies().map_err(at("dependencies"))?;
         }
         log::info!("building {name}");
         // The sources are there, prepared, if pkgver() needed them.
@@ -96,8 +96,8 @@ impl Builds<'_> {
         } else {
             &[]
         };
-        build.makepkg("makepkg", noextract).at("build")?;
-        build.publish(repo).at("publish")
+        build.makepkg("makepkg", noextract).map_err(at("build"))?;
+        build.publish(repo).map_err(at("publish"))
     }
 }
 
@@ -128,14 +128,24 @@ impl Build<'_> {
     /// runs before it, may need a program that makedepends names: if it fails, it gets them, and a second try.
     /// Tells whether it did.
     fn update_pkgver(&self) -> Result<bool, Failure> {
-        let update = || self.makepkg("makepkg --nobuild", &["--nobuild", "--nodeps"]);
-        let Err(error) = update() else {
+        const UPDATE: [&str; 2] = ["--nobuild", "--nodeps"];
+        let Err(error) = self.makepkg("makepkg --nobuild", &UPDATE) else {
             return Ok(false);
         };
-        if self.deadline.passed() || !self.install_dependencies().at("dependencies")? {
+        if self.deadline.passed() {
             return Err(("version", error));
         }
-        update().at("version").map(|()| true)
+        log::info!("trying again with the dependencies: {error}");
+        let installed = self.install_dependencies();
+        if !installed.map_err(at("dependencies"))? {
+            return Err(("version", error));
+        }
+        // In a clean tree: prepare() may have come half-way.
+        let again = self.makepkg(
+            "makepkg --nobuild",
+            &[&UPDATE[..], &["--cleanbuild"]].concat(),
+        );
+        again.map_err(at("version")).map(|()| true)
     }
 
     /// Whether the server has this version of each of the names.
@@ -155,20 +165,26 @@ impl Build<'_> {
             .has(&repo.repo, arch, name, version, self.deadline)
     }
 
-    /// Installs the dependencies, as root: the build user can't, and need not. Tells whether there are any.
+    /// Installs the dependencies that are missing, as root: the build user can't, and need not. Tells whether
+    /// there were any.
     fn install_dependencies(&self) -> Result<bool, Error> {
         let argv = ["makepkg", "--printsrcinfo"];
         let command = builder("makepkg --printsrcinfo", &argv, CLONE);
         let srcinfo = self.container.capture(&command, self.deadline)?;
         let dependencies = pkgbuild::dependencies(&srcinfo, self.builds.arch);
-        if dependencies.is_empty() {
+        let mut argv = vec!["bash", "-c", MISSING, "bash"];
+        argv.extend(dependencies.iter().map(String::as_str));
+        let command = builder("looking for missing dependencies", &argv, CLONE);
+        let missing = self.container.capture(&command, self.deadline)?;
+        let missing = String::from_utf8_lossy(&missing).into_owned();
+        if missing.is_empty() {
             return Ok(false);
         }
         let mut argv = vec!["pacman", "-S", "--asdeps", "--needed", "--noconfirm", "--"];
-        argv.extend(dependencies.iter().map(String::as_str));
-        let doing = format!("pacman -S {}", dependencies.join(" "));
-        self.container.run(&root(&doing, &argv), self.deadline)?;
-        Ok(true)
+        argv.extend(missing.lines());
+        log::info!("installing {}", one_line(&missing, 500));
+        let command = root("installing the dependencies", &argv);
+        self.container.run(&command, self.deadline).map(|()| true)
     }
 
     fn makepkg(&self, doing: &str, options: &[&str]) -> Result<(), Error> {
@@ -193,7 +209,7 @@ impl Build<'_> {
             let command = builder("reading .PKGINFO", &argv, PKGDEST);
             let pkginfo = self.container.capture(&command, self.deadline)?;
             let (name, version) = pkgbuild::parse_pkginfo(&pkginfo)?;
-            if !self.builds.force && self.has(repo, &name, &version)? {
+            if !self.builds.settings.force && self.has(repo, &name, &version)? {
                 log::info!("{name} {version} is published already");
                 continue;
             }

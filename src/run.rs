@@ -27,25 +27,18 @@ const START: Duration = Duration::from_secs(5);
 /// What keeps the run from being done. A repository that fails is in the summary instead.
 pub fn run(settings: &Settings) -> Result<Summary, Error> {
     let engine = Engine::open(&settings.docker_host)?;
+    log::info!("engine: {}", engine.name);
     let arch = match &settings.arch {
         Some(arch) => arch.clone(),
         None => engine.architecture()?,
     };
-    let server = Server::new(&settings.address, &settings.api_key);
+    let mut server = Server::new(settings);
     let entries = server.list(&arch)?;
     if entries.is_empty() {
         log::info!("{} lists no repositories for {arch}", settings.address);
         return Ok(Summary::default());
     }
-    log::info!(
-        "{} {} for {arch}",
-        entries.len(),
-        if entries.len() == 1 {
-            "repository"
-        } else {
-            "repositories"
-        }
-    );
+    log::info!("repositories for {arch}: {}", entries.len());
 
     let run = new_run_id();
     let network = settings.network.as_deref();
@@ -61,12 +54,15 @@ pub fn run(settings: &Settings) -> Result<Summary, Error> {
         image: image.name(),
         run: &run,
         arch: &arch,
-        network,
-        timeout: settings.timeout,
-        force: settings.force,
+        settings,
     };
     let mut summary = Summary::default();
     for entry in entries {
+        if !lock.is_running()? {
+            let why = "it is gone, so another run may take this engine; something removed it or cut the \
+                connection to it (a proxy's idle timeout?)";
+            return Err(Error::unusable(format!("the lock container {LOCK}"), why));
+        }
         let line = build(&builds, entry);
         match &line.outcome {
             Outcome::Failed(step, error) => log::error!("{}: failed at {step}: {error}", line.name),
@@ -83,7 +79,7 @@ fn build(builds: &Builds, entry: Entry) -> Line {
     match entry.repo {
         Ok(repo) => {
             log::info!("{} for the repository {}", entry.name, repo.repo);
-            builds.build(&repo)
+            builds.build(&repo, entry.name)
         }
         Err(error) => Line {
             outcome: Outcome::Failed("list", error),
@@ -118,14 +114,15 @@ fn lock<'e>(
     run: &str,
     network: Option<&str>,
 ) -> Result<Container<'e>, Error> {
-    let start = || Container::start(engine, Some(LOCK), image, run, network);
-    match start() {
-        Err(error) if error.is_status(409) => {
-            clear_lock(engine)?;
-            start()
+    // As often as the name was taken by something that could be cleared away, within reason.
+    for _ in 0..3 {
+        match Container::start(engine, Some(LOCK), image, run, network) {
+            Err(error) if error.is_status(409) => clear_lock(engine)?,
+            started => return started,
         }
-        started => started,
     }
+    let taken = format!("other runs took the container {LOCK} again and again");
+    Err(Error::Busy(taken))
 }
 
 /// Clears away a lock container that nobody holds: its run was killed before it was started, or it is just
@@ -140,13 +137,16 @@ fn clear_lock(engine: &Engine) -> Result<(), Error> {
     }
     // It may have been started meanwhile.
     match refuse_if_held(engine)? {
-        Some(found) => engine.remove_container(&found),
-        None => Ok(()),
+        Some(id) if id == found => engine.remove_container(&id),
+        _ => Ok(()),
     }
 }
 
 /// Refuses to go on if another run holds this engine; gives the id of a lock container that nobody holds.
-fn refuse_if_held(engine: &Engine) -> Result<Option<String>, Error> {
+///
+/// # Errors
+/// [`Error::Busy`] if one does; a container of that name that isn't ours; those of the engine.
+pub fn refuse_if_held(engine: &Engine) -> Result<Option<String>, Error> {
     let Some(found) = engine.inspect_container(LOCK)? else {
         return Ok(None);
     };
@@ -158,7 +158,7 @@ fn refuse_if_held(engine: &Engine) -> Result<Option<String>, Error> {
         )),
         Some(run) if found.is_running => Err(Error::Busy(format!(
             "another run ({run}) is using this engine: the container {LOCK} ({short}) is running; \
-             wait until that run has ended, or end it with `docker rm -f {LOCK}`"
+             wait until that run has ended, or end its process"
         ))),
         Some(_) => Ok(Some(found.id)),
     }
@@ -167,24 +167,30 @@ fn refuse_if_held(engine: &Engine) -> Result<Option<String>, Error> {
 /// Removes what killed runs left: whatever bears another run's label, and nothing else. Leftovers are a
 /// nuisance, not an obstacle, so what can't be removed is a warning.
 fn sweep(engine: &Engine, run: &str) {
-    let swept = || -> Result<(), Error> {
-        let is_left = |found: &Found| found.run.as_deref() != Some(run);
-        for container in engine.our_containers()?.iter().filter(|it| is_left(it)) {
-            log::info!("removing the container {} of a killed run", container.id);
-            engine.remove_container(&container.id)?;
+    let warn = |removed: Result<(), Error>| {
+        if let Err(error) = removed {
+            log::warn!("{error} (left by a killed run; the next run tries again)");
         }
-        for image in engine.our_images()?.iter().filter(|it| is_left(it)) {
-            // Somebody may have given the image a name of their own, which stays.
-            let ours = |tag: &&String| tag.split(':').next() == Some(image::NAME);
-            let untagged = Some(&image.id).filter(|_| image.tags.is_empty());
-            for name in image.tags.iter().filter(ours).chain(untagged) {
-                log::info!("removing the image {name} of a killed run");
-                engine.remove_image(name)?;
-            }
-        }
-        Ok(())
     };
-    if let Err(error) = swept() {
-        log::warn!("could not remove all that a killed run left: {error}");
+    let left = |found: Result<Vec<Found>, Error>| {
+        let mut found = found.unwrap_or_else(|error| {
+            warn(Err(error));
+            vec![]
+        });
+        found.retain(|it| it.run.as_deref() != Some(run));
+        found
+    };
+    for container in left(engine.our_containers()) {
+        log::info!("removing the container {} of a killed run", container.id);
+        warn(engine.remove_container(&container.id));
+    }
+    for image in left(engine.our_images()) {
+        // Somebody may have given the image a name of their own, which stays.
+        let ours = |tag: &&String| tag.split(':').next() == Some(image::NAME);
+        let untagged = Some(&image.id).filter(|_| image.tags.is_empty());
+        for name in image.tags.iter().filter(ours).chain(untagged) {
+            log::info!("removing the image {name} of a killed run");
+            warn(engine.remove_image(name));
+        }
     }
 }

@@ -1,16 +1,20 @@
 //! The Vieter server: its list of repositories, and what is published there.
 
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use ureq::http::Response;
-use ureq::{Body, SendBody};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Body, SendBody};
 
+use crate::cli::Settings;
 use crate::error::Error;
 use crate::http::{Client, Deadline, Exactly, encode};
 use crate::output::one_line;
+use crate::pkgbuild::is_package_name;
 
 /// How long the server may take for an answer that needs no upload.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -36,15 +40,19 @@ pub struct Entry {
 pub struct Server {
     http: Client,
     key: String,
+    /// Certificates in PEM that are trusted beside the usual ones.
+    ca_file: Option<PathBuf>,
 }
 
 impl Server {
-    /// A client of the server at `address` (`http://` or `https://`) with its API key.
-    pub fn new(address: &str, key: &str) -> Server {
+    /// A client of the server that the settings name, with its API key.
+    pub fn new(settings: &Settings) -> Server {
         let agent = Client::config().build().new_agent();
+        let address = settings.address.trim_end_matches('/');
         Server {
-            http: Client::new(agent, address.trim_end_matches('/'), key),
-            key: key.to_owned(),
+            http: Client::new(agent, address, &settings.api_key),
+            key: settings.api_key.clone(),
+            ca_file: settings.ca_file.clone(),
         }
     }
 
@@ -52,18 +60,28 @@ impl Server {
     ///
     /// # Errors
     /// No answer, any but 200, a list that can't be read. An entry that can't be used is no error of the list.
-    pub fn list(&self, arch: &str) -> Result<Vec<Entry>, Error> {
+    pub fn list(&mut self, arch: &str) -> Result<Vec<Entry>, Error> {
         let doing = format!("getting the list of repositories from {}", self.http.base);
-        let headers = [("X-Api-Key", self.key.as_str())];
-        let deadline = Deadline::after(PATIENCE);
-        let answer = self
-            .http
-            .send(&doing, "GET /api/repos", &headers, (), deadline)?;
+        let mut answer = self.get_list(&doing);
+        if let (Err(Error::NoAnswer { .. }), Some(file)) = (&answer, &self.ca_file) {
+            // An agent trusts either the usual certificates or others, so those that the file holds, a
+            // private CA's as a rule, are tried second; the agent that gets through is kept.
+            self.http.agent = trusting(file)?;
+            answer = self.get_list(&doing);
+        }
+        let answer = answer?;
         if answer.status() != 200 {
             return Err(self.refused(&doing, answer));
         }
         let text = self.http.read(&doing, answer)?;
         parse_list(&text, arch).map_err(|why| Error::unusable(doing, why))
+    }
+
+    fn get_list(&self, doing: &str) -> Result<Response<Body>, Error> {
+        let headers = [("X-Api-Key", self.key.as_str())];
+        let deadline = Deadline::after(PATIENCE);
+        self.http
+            .send(doing, "GET /api/repos", &headers, (), deadline)
     }
 
     /// Whether this version of a package is published (`HEAD /<repo>/<arch>/<name>-<version>`).
@@ -131,6 +149,21 @@ impl Server {
     }
 }
 
+/// An agent that trusts the certificates in this file, and no others.
+fn trusting(file: &Path) -> Result<Agent, Error> {
+    let doing = format!("reading {}, which SSL_CERT_FILE names", file.display());
+    let pem = std::fs::read(file).map_err(|error| Error::unusable(&doing, error.to_string()))?;
+    let certificates: Vec<_> = parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    let roots = RootCerts::new_with_certs(&certificates);
+    let tls = TlsConfig::builder().root_certs(roots).build();
+    Ok(Client::config().tls_config(tls).build().new_agent())
+}
+
 /// The answer's `data`: an object whose order counts, which a serde_json map would lose.
 struct Data(Vec<(String, Value)>);
 
@@ -170,8 +203,9 @@ fn parse_list(text: &[u8], arch: &str) -> Result<Vec<Entry>, String> {
         .filter(|(_, entry)| is_for(entry, arch))
         .map(|(id, entry)| Entry {
             name: one_line(text_of(entry, "url").unwrap_or(id), 200),
-            repo: parse_repo(entry)
-                .map_err(|why| Error::unusable(format!("entry {id} of the list"), why)),
+            repo: parse_repo(entry).map_err(|why| {
+                Error::unusable(format!("entry {} of the list", one_line(id, 100)), why)
+            }),
         })
         .collect())
 }
@@ -208,14 +242,9 @@ fn text_of<'a>(entry: &'a Value, key: &str) -> Option<&'a str> {
     (!text.is_empty()).then_some(text)
 }
 
-/// Whether pacman.conf could have a section of this name: letters, digits and `@._+-`, not `local`, and nothing
-/// that a shell, a URL or a path would take for something else at its start.
+/// Whether pacman.conf could have a section of this name.
 fn is_repo_name(name: &str) -> bool {
-    name != "local"
-        && !name.starts_with(['-', '.'])
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"@._+-".contains(&byte))
+    name != "local" && is_package_name(name)
 }
 
 #[cfg(test)]

@@ -103,6 +103,15 @@ impl<'e> Container<'e> {
         &self.id
     }
 
+    /// Whether it is still there: somebody may have removed it, or cut our connection.
+    ///
+    /// # Errors
+    /// Those of the request.
+    pub fn is_running(&self) -> Result<bool, Error> {
+        let found = self.engine.inspect_container(&self.id)?;
+        Ok(found.is_some_and(|it| it.is_running))
+    }
+
     /// Starts a command.
     ///
     /// # Errors
@@ -158,6 +167,10 @@ impl<'e> Container<'e> {
             .read_to_end(&mut captured);
         if captured.len() > MAX_CAPTURED {
             return Err(Error::unusable(command.doing, "prints more than 1 MiB"));
+        }
+        if exec.output.is_empty() {
+            // A command that isn't there is what the engine says on the standard output.
+            exec.output.push(&captured);
         }
         exec.finish(read.map(drop))?;
         Ok(captured)

@@ -15,8 +15,8 @@ use crate::output::one_line;
 
 /// The API versions that this program speaks: Engine 20.10's, up to the newest that it was written with.
 /// The highest that both sides know is used, as engines drop old versions (29 refuses all below 1.44).
-const OLDEST_API: ApiVersion = ApiVersion(1, 41);
-const NEWEST_API: ApiVersion = ApiVersion(1, 52);
+const OLDEST_API: (u32, u32) = (1, 41);
+const NEWEST_API: (u32, u32) = (1, 52);
 
 /// The label that every container and image of ours bears; its value names the run.
 pub const RUN_LABEL: &str = "vieter.run";
@@ -34,7 +34,11 @@ pub enum Host {
 }
 
 /// A connection to an engine, with the API version agreed upon.
-pub struct Engine(Client);
+pub struct Engine {
+    http: Client,
+    /// Which engine this is, for people: its version, the API version.
+    pub name: String,
+}
 
 /// A container or an image that the engine tells of.
 #[derive(Debug)]
@@ -67,15 +71,21 @@ impl Engine {
             }
             Host::Tcp(it) => (config.new_agent(), format!("http://{it}"), it.clone()),
         };
-        let mut engine = Engine(Client::new(agent, &base, ""));
-        let doing = format!("asking the engine at {name} for its version");
+        let mut engine = Engine {
+            http: Client::new(agent, &base, ""),
+            name,
+        };
+        let doing = format!("asking the engine at {} for its version", engine.name);
         let advice = "does it run, may this user open it? see --docker-host and DOCKER_HOST";
         let answer = engine.ask(&doing, "GET /version");
         let answer = answer.map_err(|error| error.advise(advice))?;
         let oldest = answer["MinAPIVersion"].as_str().unwrap_or("");
-        let version = agree(&doing, text(&doing, &answer, "ApiVersion")?, oldest)?;
-        log::debug!("the engine at {name} speaks API {version}");
-        engine.0.base = format!("{base}/v{version}");
+        let newest = text(&doing, &answer, "ApiVersion")?;
+        let (major, minor) = agree(&doing, newest, oldest)?;
+        let version = format!("{major}.{minor}");
+        engine.http.base = format!("{base}/v{version}");
+        let own = one_line(answer["Version"].as_str().unwrap_or("unknown"), 50);
+        engine.name = format!("version {own} at {}, API {version}", engine.name);
         Ok(engine)
     }
 
@@ -90,15 +100,15 @@ impl Engine {
         let json = [("Content-Type", "application/json")];
         let answer = match body {
             Value::Null if request.starts_with("POST") => {
-                self.0.send(doing, request, &[], "", deadline)
+                self.http.send(doing, request, &[], "", deadline)
             }
-            Value::Null => self.0.send(doing, request, &[], (), deadline),
+            Value::Null => self.http.send(doing, request, &[], (), deadline),
             body => self
-                .0
+                .http
                 .send(doing, request, &json, body.to_string(), deadline),
         }?;
         match answer.status().as_u16() {
-            400.. => Err(self.0.refused(doing, answer)),
+            400.. => Err(self.http.refused(doing, answer)),
             _ => Ok(answer),
         }
     }
@@ -110,7 +120,7 @@ impl Engine {
 
     fn ask_with(&self, doing: &str, request: &str, body: Value) -> Result<Value, Error> {
         let answer = self.call(doing, request, body, Deadline::after(PATIENCE))?;
-        let text = self.0.read(doing, answer)?;
+        let text = self.http.read(doing, answer)?;
         if text.is_empty() {
             return Ok(Value::Null);
         }
@@ -142,12 +152,14 @@ impl Engine {
         let request = format!("POST /images/create?fromImage={name}&tag={tag}");
         for message in self.stream(&doing, &request, deadline)? {
             let message = message?;
-            if let Some(error) = message.get("error") {
-                let error = one_line(error.as_str().unwrap_or("it does not say why"), 500);
-                return Err(Error::unusable(&doing, error));
+            let error = message.get("errorDetail").or(message.get("error"));
+            if let Some(error) = error {
+                let text = error["message"].as_str().or(error.as_str());
+                let text = one_line(text.unwrap_or("it does not say why"), 500);
+                return Err(Error::unusable(&doing, text));
             }
-            // Those with a total are a progress bar, and come with every few kilobytes.
-            if message["progressDetail"]["total"].is_null() {
+            // The others are a progress bar, and come with every few kilobytes.
+            if message["progressDetail"]["current"].is_null() {
                 let words =
                     [&message["id"], &message["status"]].map(|it| it.as_str().unwrap_or(""));
                 log::info!("{doing}: {}", one_line(&words.join(" "), 200));
@@ -254,7 +266,7 @@ impl Engine {
         let doing = format!("waiting for the removal of the container {id}");
         let request = format!("POST /containers/{id}/wait?condition=removed");
         match unless(404, self.call(&doing, &request, Value::Null, deadline))? {
-            Some(answer) => self.0.read(&doing, answer).map(drop),
+            Some(answer) => self.http.read(&doing, answer).map(drop),
             None => Ok(()),
         }
     }
@@ -302,14 +314,14 @@ impl Engine {
         self.call(&doing, &request, json!({}), deadline).map(drop)
     }
 
-    /// Takes a name from an image, which removes it with its last name; an id removes it at once
-    /// (`DELETE /images/{name}`).
+    /// Takes a name from an image, which removes it with its last name; an id removes it at once. Its parents
+    /// stay, nameless or not: they aren't ours (`DELETE /images/{name}`).
     ///
     /// # Errors
     /// Those of the request, except 404.
     pub fn remove_image(&self, name: &str) -> Result<(), Error> {
         let doing = format!("removing the image {name}");
-        let request = format!("DELETE /images/{}", encode(name));
+        let request = format!("DELETE /images/{}?noprune=1", encode(name));
         unless(404, self.ask(&doing, &request)).map(drop)
     }
 
@@ -349,14 +361,28 @@ impl Engine {
         id: &str,
         deadline: Deadline,
     ) -> Result<i64, Error> {
-        let inspect = || -> Result<Option<i64>, Error> {
-            let exec = self.ask(doing, &format!("GET /exec/{id}/json"))?;
-            let is_running = exec["Running"].as_bool().unwrap_or(true);
-            Ok(exec["ExitCode"].as_i64().filter(|_| !is_running))
-        };
-        if let Some(code) = inspect()? {
-            return Ok(code);
+        let inspect = || self.ask(doing, &format!("GET /exec/{id}/json"));
+        let mut exec = inspect()?;
+        if exec["Running"] == true {
+            self.wait_for_end(doing, container, id, deadline)?;
+            exec = inspect()?;
         }
+        let code = exec["ExitCode"]
+            .as_i64()
+            .filter(|_| exec["Running"] == false);
+        code.ok_or_else(|| Error::NoAnswer {
+            doing: doing.to_owned(),
+            reason: "the container ended before the command did".to_owned(),
+        })
+    }
+
+    fn wait_for_end(
+        &self,
+        doing: &str,
+        container: &str,
+        id: &str,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
         let ends = filters(&json!({"container": [container], "event": ["exec_die", "die"]}));
         let request = format!("GET /events?since=0&filters={ends}");
         for event in self.stream(doing, &request, deadline)? {
@@ -365,10 +391,7 @@ impl Engine {
                 break;
             }
         }
-        inspect()?.ok_or_else(|| Error::NoAnswer {
-            doing: doing.to_owned(),
-            reason: "the container ended before the command did".to_owned(),
-        })
+        Ok(())
     }
 }
 
@@ -422,35 +445,19 @@ fn split_reference(reference: &str) -> (&str, &str) {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct ApiVersion(u32, u32);
-
-impl ApiVersion {
-    fn parse(text: &str) -> Option<ApiVersion> {
-        let (major, minor) = text.split_once('.')?;
-        Some(ApiVersion(major.parse().ok()?, minor.parse().ok()?))
-    }
-}
-
-impl std::fmt::Display for ApiVersion {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.0, self.1)
-    }
-}
-
 /// The highest version that both sides know.
-fn agree(doing: &str, newest: &str, oldest: &str) -> Result<ApiVersion, Error> {
-    let theirs = ApiVersion::parse(newest)
-        .ok_or_else(|| makes_no_sense(doing, &format!("{newest:?} is no API version")))?;
-    let oldest = ApiVersion::parse(oldest).unwrap_or(OLDEST_API);
-    if theirs < OLDEST_API || oldest > NEWEST_API {
-        let ours = format!("this program {OLDEST_API} to {NEWEST_API}");
-        return Err(Error::unusable(
-            doing,
-            format!("it speaks API {oldest} to {theirs}, {ours}"),
-        ));
+fn agree(doing: &str, newest: &str, oldest: &str) -> Result<(u32, u32), Error> {
+    let parse = |text: &str| -> Option<(u32, u32)> {
+        let (major, minor) = text.split_once('.')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    };
+    let why = format!("it speaks API {oldest:?} to {newest:?}, this program 1.41 to 1.52");
+    match (parse(newest), parse(oldest)) {
+        (Some(newest), _) if newest < OLDEST_API => Err(Error::unusable(doing, why)),
+        (_, Some(oldest)) if oldest > NEWEST_API => Err(Error::unusable(doing, why)),
+        (Some(newest), _) => Ok(newest.min(NEWEST_API)),
+        (None, _) => Err(Error::unusable(doing, why)),
     }
-    Ok(theirs.min(NEWEST_API))
 }
 
 #[cfg(test)]
@@ -481,7 +488,7 @@ mod tests {
     #[test]
     fn the_highest_common_api_version_is_used() {
         let agree = |newest: &str, oldest: &str| {
-            super::agree("asking", newest, oldest).map(|version| version.to_string())
+            super::agree("asking", newest, oldest).map(|it| format!("{}.{}", it.0, it.1))
         };
         assert_eq!(agree("1.41", "1.12").unwrap(), "1.41");
         assert_eq!(agree("1.47", "1.24").unwrap(), "1.47");

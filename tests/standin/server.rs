@@ -29,7 +29,7 @@ struct State {
     faults: Mutex<HashMap<String, String>>,
 }
 
-const DEFAULT_ARCH: &str = "x86_64";
+const DEFAULT_ARCH: &str = std::env::consts::ARCH;
 
 struct Request {
     method: String,
