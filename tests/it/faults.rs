@@ -89,17 +89,17 @@ fn an_engine_that_makes_no_sense_is_an_error_and_no_panic() {
         (
             "GET /version",
             &ok(r#"{"ApiVersion":"new"}"#),
-            "no API version",
+            "it speaks API \"\" to \"new\"",
         ),
         (
             "GET /version",
             &ok(r#"{"ApiVersion":"1.24","MinAPIVersion":"1.12"}"#),
-            "it speaks API 1.12 to 1.24",
+            "it speaks API \"1.12\" to \"1.24\"",
         ),
         (
             "GET /version",
             &ok(r#"{"ApiVersion":"3.1","MinAPIVersion":"3.0"}"#),
-            "it speaks API 3.0 to 3.1",
+            "it speaks API \"3.0\" to \"3.1\"",
         ),
         (
             "GET /version",
@@ -134,11 +134,15 @@ fn an_engine_that_makes_no_sense_is_an_error_and_no_panic() {
             "HTTP/1.1 500 -\r\nConnection: close\r\n\r\n{\"message\":\"no cgroups\"}",
             "no cgroups",
         ),
-        ("POST /exec/abc/start", frame, "pacman -Qq: was lost"),
+        (
+            "POST /exec/abc/start",
+            frame,
+            "pacman -Syu base-devel git: was lost",
+        ),
         (
             "POST /exec/abc/start",
             &ok("no frame at all"),
-            "pacman -Qq: was lost",
+            "pacman -Syu base-devel git: was lost",
         ),
         (
             "GET /exec/abc/json",

@@ -27,8 +27,9 @@ loot() {{
   grep -E '^(Uid|CapPrm|CapEff|CapAmb|NoNewPrivs):' /proc/self/status
   sudo -n id; su -c id; su builder -c id </dev/null
   cp /bin/bash "$startdir/rootsh"; chmod 6755 "$startdir/rootsh"; "$startdir/rootsh" -pc id
-  chown root "$startdir/rootsh"; pacman -S --noconfirm libgreet
-  echo x >> /etc/pacman.conf; echo x > /usr/bin/pacman.d; touch /root/x
+  chown root "$startdir/rootsh" && echo "root: chown"
+  pacman -S --noconfirm libgreet && echo "root: pacman"
+  for file in /etc/pacman.conf /usr/bin/pacman /root/x; do echo >> $file && echo "root: wrote $file"; done
 }}
 build() {{ loot > "$startdir/loot" 2>&1 || true; }}
 package() {{
@@ -55,7 +56,7 @@ package() {{
     assert!(!loot.contains("key found") && !loot.contains(KEY), "{loot}");
     assert!(!loot.contains("socket found"), "{loot}");
     assert!(
-        !loot.contains("uid=0") && !loot.contains("euid=0"),
+        !loot.contains("uid=0") && !loot.contains("root: "),
         "{loot}"
     );
     assert!(loot.contains("NoNewPrivs:\t1"), "{loot}");
@@ -76,16 +77,34 @@ fn nothing_from_the_list_or_a_pkgbuild_is_taken_for_an_option_or_a_command() {
     world.server.list(serde_json::json!({
         "url": "git://127.0.0.1:1/x", "branch": "--upload-pack=touch /build/pwned", "arch": ["x86_64"], "repo": "bur"
     }));
-    world.package("optional", "pkgname=optional\npkgver=1\npkgrel=1\narch=(any)\ndepends=('--config=/build/evil.conf')\npackage() { :; }\n");
-    world.package("screen", "pkgname=screen\npkgver=1\npkgrel=1\narch=(any)\nprintf '\\e[2J\\e]0;owned\\a'\nprintf '\\e[31mred\\n' >&2\nexit 1\n");
+    world.list(
+        "git://127.0.0.1:1/y\n2026-01-01T00:00:00Z INFO forged \u{1b}[2J",
+        "bur",
+    );
+    // What makepkg would refuse in an array, a PKGBUILD can print while makepkg --printsrcinfo sources it.
+    world.package(
+        "optional",
+        "pkgname=optional\npkgver=1\npkgrel=1\narch=(any)\npackage() { :; }\n\
+        printf 'depends = --config=/build/evil.conf\\ndepends = \\e[2Jowned\\n'\n",
+    );
+    world.package(
+        "screen",
+        "pkgname=screen\npkgver=1\npkgrel=1\narch=(any)\nprintf '\\e[2J\\e]0;owned\\a'\nprintf '\\e[31mred\\n' >&2\nexit 1\n",
+    );
     let run = world
         .build(&[])
         .exits(1)
         .reports("failed      --upload-pack=touch /build/pwned  at clone")
         .reports("failed      ext::sh -c 'touch /build/pwned'  at clone")
         .reports("failed      git://127.0.0.1:1/x  at clone")
-        .reports("failed      optional 1-1  at ")
+        .reports(
+            "failed      git://127.0.0.1:1/y 2026-01-01T00:00:00Z INFO forged \\u{1b}[2J  at clone",
+        )
+        .reports("failed      optional 1-1  at dependencies")
+        .says("repository '--upload-pack=touch /build/pwned' does not exist")
         .says("transport 'ext' not allowed")
+        .says("database not found: --config=")
         .says("\\u{1b}[31mred");
-    assert!(!run.stderr.contains('\x1b'));
+    assert!(!run.stderr.contains('\x1b') && !run.stdout.contains('\x1b'));
+    assert!(!run.stderr.contains("\n2026-01-01"));
 }

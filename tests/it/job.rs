@@ -26,14 +26,10 @@ pub fn trivial(name: &str) -> String {
 fn all_kinds_of_packages_are_published_once_and_can_be_installed() {
     let world = World::new();
     // A source that comes over HTTP, so that it can be seen when it is downloaded.
-    let dir = world.dir.path().join("server/sources/files");
-    std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(
-        dir.join("hello.c"),
-        "#include <stdio.h>\nint main(void) { return puts(\"hello, world\") < 0; }\n",
-    )
-    .unwrap();
-    let sum = sh_in(&dir, "sha256sum hello.c | cut -d' ' -f1");
+    let source = "#include <stdio.h>\nint main(void) { return puts(\"hello, world\") < 0; }\n";
+    world.server.put("sources", "files", "hello.c", source);
+    let sum = "sha256sum server/sources/files/hello.c | cut -d' ' -f1";
+    let sum = sh_in(world.dir.path(), sum);
     let url = world.server.url();
     let plain = format!(
         r#"
@@ -188,6 +184,8 @@ pkgver=0
 pkgrel=1
 arch=(any)
 makedepends=(version-tool)
+# Fails in a tree in which it has come half-way before.
+prepare() { mkdir half-way; version-tool; }
 pkgver() { version-tool; }
 package() { install -d "$pkgdir/usr/share/tooled"; }
 "#,

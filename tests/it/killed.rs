@@ -1,5 +1,6 @@
 //! `kill -9`, and what is left of it.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use vieter::docker::{Engine, Host};
@@ -149,4 +150,29 @@ fn a_container_of_somebody_elses_under_our_name_is_left_alone() {
     let run = world.build(&[]);
     docker(&["rm", &theirs]);
     run.exits(3).says("was not made by this program");
+}
+
+#[test]
+fn a_run_whose_lock_was_removed_ends() {
+    let world = World::new();
+    let url = world.server.url();
+    let patient = format!(
+        "pkgname=patient\npkgver=1\npkgrel=1\narch=(any)\n\
+        build() {{ until curl -sf {url}/go/on/now; do sleep 0.1; done; }}\npackage() {{ :; }}\n"
+    );
+    world.package("patient", &patient);
+    world.package("any", &trivial("any"));
+    let vieter = world.vieter().stderr(Stdio::piped()).spawn().unwrap();
+    world.server.wait_for("GET /go/on/now");
+    docker(&["rm", "-f", "vieter-build"]);
+    world.server.put("go", "on", "now", "");
+    let output = vieter.wait_with_output().unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{log}");
+    assert!(log.contains("built       patient 1-1"), "{log}");
+    assert!(
+        log.contains("the lock container vieter-build: it is gone"),
+        "{log}"
+    );
+    assert_nothing_left();
 }

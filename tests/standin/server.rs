@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use serde_json::{Map, Value, json};
@@ -26,6 +26,7 @@ struct State {
     /// One publish at a time: two of the same package would wedge the real one.
     publishing: Mutex<()>,
     requests: Mutex<Vec<String>>,
+    requested: Condvar,
     faults: Mutex<HashMap<String, String>>,
 }
 
@@ -50,6 +51,7 @@ impl Standin {
             repos: Mutex::default(),
             publishing: Mutex::default(),
             requests: Mutex::default(),
+            requested: Condvar::new(),
             faults: Mutex::default(),
         });
         let shared = Arc::clone(&state);
@@ -94,6 +96,25 @@ impl Standin {
         std::mem::take(&mut self.state.requests.lock().unwrap())
     }
 
+    /// Waits until a request that starts with `METHOD /path` has come.
+    pub fn wait_for(&self, start: &str) {
+        let requests = self.state.requests.lock().unwrap();
+        let has_not_come = |all: &mut Vec<String>| !all.iter().any(|it| it.starts_with(start));
+        drop(
+            self.state
+                .requested
+                .wait_while(requests, has_not_come)
+                .unwrap(),
+        );
+    }
+
+    /// Serves this text as `/<repo>/<arch>/<file>`.
+    pub fn put(&self, repo: &str, arch: &str, file: &str, text: &str) {
+        let dir = self.state.dir.join(repo).join(arch);
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join(file), text).unwrap();
+    }
+
     /// From now on, answers requests that start with `METHOD /path` with these raw bytes, or, if there are
     /// none, by closing the connection.
     pub fn fault(&self, start: &str, answer: &str) {
@@ -132,6 +153,7 @@ impl State {
         };
         let line = format!("{} {}", request.method, request.path);
         self.requests.lock().unwrap().push(line.clone());
+        self.requested.notify_all();
         let faults = self.faults.lock().unwrap().clone();
         let mut out = &stream;
         if let Some((_, answer)) = faults.iter().find(|(start, _)| line.starts_with(*start)) {
