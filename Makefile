@@ -1,5 +1,5 @@
 # Everything here works in a fresh clone: what it needs beside Rust, tests/env/setup brings.
-.PHONY: help build test lint demo clean
+.PHONY: help build static image test lint demo clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -7,9 +7,16 @@ help: ## Show this
 build: ## Build target/release/vieter
 	cargo build --release --locked
 
-test: lint ## Run all tests, on real parts (engine, registry, git, pacman, makepkg)
+static: ## Build target/static/vieter, one static file for any Linux of this architecture
+	tests/env/static
+
+image: static ## Build vieter:dev, the cron image
 	tests/env/setup
+	tests/env/image
+
+test: lint image ## Run all tests, on real parts (engine, registry, git, pacman, makepkg)
 	cargo test --locked
+	VIETER_TEST_BINARY=$(CURDIR)/target/static/vieter cargo test --locked --test it -- job:: tls::
 
 lint: ## Check the formatting, and clippy without a warning
 	cargo fmt --check

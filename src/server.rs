@@ -69,7 +69,11 @@ impl Server {
             self.http.agent = trusting(file)?;
             answer = self.get_list(&doing);
         }
-        let answer = answer?;
+        let answer = answer.map_err(|error| match error.to_string().contains("certificate") {
+            true => error
+                .advise("is it a private CA's? set SSL_CERT_FILE to a file with its certificate"),
+            false => error,
+        })?;
         if answer.status() != 200 {
             return Err(self.refused(&doing, answer));
         }

@@ -152,11 +152,10 @@ impl Engine {
         let request = format!("POST /images/create?fromImage={name}&tag={tag}");
         for message in self.stream(&doing, &request, deadline)? {
             let message = message?;
-            let error = message.get("errorDetail").or(message.get("error"));
-            if let Some(error) = error {
-                let text = error["message"].as_str().or(error.as_str());
-                let text = one_line(text.unwrap_or("it does not say why"), 500);
-                return Err(Error::unusable(&doing, text));
+            // The second is the older one's.
+            let errors = [&message["errorDetail"]["message"], &message["error"]];
+            if let Some(error) = errors.into_iter().find_map(Value::as_str) {
+                return Err(Error::unusable(&doing, one_line(error, 500)));
             }
             // The others are a progress bar, and come with every few kilobytes.
             if message["progressDetail"]["current"].is_null() {

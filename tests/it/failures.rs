@@ -212,3 +212,48 @@ fn the_key_may_come_from_a_file() {
     .exits(0)
     .says("lists no repositories");
 }
+
+#[test]
+fn a_check_says_what_is_well_and_what_is_not() {
+    let world = World::new();
+    world.package("any", &trivial("any"));
+    let check = |name: &str, value: &str| {
+        let mut command = vieter();
+        command
+            .arg("check")
+            .env("VIETER_ADDRESS", world.server.url())
+            .env("VIETER_API_KEY", KEY)
+            .env(name, value);
+        run(&mut command)
+    };
+    check("VIETER_LOG", "info")
+        .exits(0)
+        .reports("engine        ok      version ")
+        .reports("server        ok      http://127.0.0.1:")
+        .reports("repositories  ok      1 for ")
+        .reports("run           ok      none is on");
+    check("VIETER_API_KEY", "wrong")
+        .exits(3)
+        .reports("engine        ok      ")
+        .reports("server        FAILED  getting the list");
+    check("DOCKER_HOST", "unix:///no/such.sock")
+        .exits(3)
+        .reports("engine        FAILED  asking the engine")
+        .reports("server        ok      ")
+        .reports("run           FAILED  ");
+    let held = docker(&[
+        "run",
+        "-d",
+        "--name",
+        "vieter-build",
+        "--label",
+        "vieter.run=other",
+        &BASE_IMAGE,
+        "sleep",
+        "1000",
+    ]);
+    let run = check("VIETER_LOG", "info");
+    docker(&["rm", "-f", &held]);
+    run.exits(0)
+        .reports("run           ok      another run (other) is using this engine");
+}

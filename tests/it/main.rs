@@ -5,9 +5,11 @@
 mod standin;
 mod util;
 
+mod cron;
 mod engine;
 mod failures;
 mod faults;
 mod hostile;
 mod job;
 mod killed;
+mod tls;

@@ -113,9 +113,14 @@ impl World {
     }
 }
 
-/// The binary, in an empty environment.
+/// The binary, in an empty environment: the one that cargo has built, or the one that VIETER_TEST_BINARY names.
 pub fn vieter() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vieter"));
+    let built = env!("CARGO_BIN_EXE_vieter");
+    let mut command = Command::new(
+        std::env::var("VIETER_TEST_BINARY")
+            .as_deref()
+            .unwrap_or(built),
+    );
     command.env_clear().stdin(Stdio::null());
     command
 }

@@ -1,0 +1,305 @@
+//! The cron image, as people run it: docker-compose, one-offs, and the binary in an image of nothing else.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use vieter::docker::{Engine, Host};
+use vieter::http::Deadline;
+
+use crate::job::trivial;
+use crate::util::{BASE_IMAGE, KEY, World, assert_nothing_left, docker, left_behind, sh_in};
+
+const IMAGE: &str = "vieter:dev";
+const SOCKET: &str = "/var/run/docker.sock:/var/run/docker.sock";
+
+fn static_binary() -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/static/vieter");
+    assert!(
+        path.exists(),
+        "there is no static binary: run `make test`, or `make image` before"
+    );
+    path
+}
+
+/// A project of docker-compose; taken down when dropped.
+struct Compose {
+    args: Vec<String>,
+}
+
+impl Compose {
+    /// The documented compose file, or another, and what a test has to change of it.
+    fn up(world: &World, file: &Path, more: &str) -> Compose {
+        let more_file = world.dir.path().join("more.yml");
+        let url = world.server.url();
+        let text = format!(
+            "{more}
+    network_mode: host
+    container_name: vieter-test-cron
+    environment:
+      - 'VIETER_API_KEY={KEY}'
+      - 'VIETER_ADDRESS={url}'
+      - 'VIETER_SCHEDULE=* * * * *'
+      - 'VIETER_BASE_IMAGE={base}'
+      - 'VIETER_NETWORK=host'
+",
+            base = *BASE_IMAGE
+        );
+        std::fs::write(&more_file, text).unwrap();
+        let files = [file, &more_file].map(|it| it.to_str().unwrap().to_owned());
+        let [file, more_file] = files;
+        let args = ["-p", "vieter-test", "-f", &file, "-f", &more_file].map(str::to_owned);
+        let compose = Compose {
+            args: args.to_vec(),
+        };
+        compose.run(&["up", "-d"]);
+        compose
+    }
+
+    fn run(&self, args: &[&str]) {
+        let output = Command::new("docker-compose")
+            .args(&self.args)
+            .args(args)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "docker-compose {args:?}: {stderr}");
+    }
+}
+
+impl Drop for Compose {
+    fn drop(&mut self) {
+        let _ = Command::new("docker-compose")
+            .args(&self.args)
+            .args(["down", "-t", "0"])
+            .output();
+    }
+}
+
+/// Waits until the container's health has become this.
+fn wait_for_health(health: &str) {
+    let mut events = Command::new("docker")
+        .args([
+            "events",
+            "--since",
+            "1",
+            "--filter",
+            "container=vieter-test-cron",
+        ])
+        .args(["--filter", "event=health_status", "--format", "{{.Status}}"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(events.stdout.take().unwrap()).lines();
+    let wanted = format!("health_status: {health}");
+    assert!(lines.map_while(Result::ok).any(|line| line == wanted));
+    events.kill().unwrap();
+    events.wait().unwrap();
+}
+
+#[test]
+fn the_compose_file_builds_and_tells_its_health() {
+    let world = World::new();
+    world.package("any", &trivial("any"));
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("cron/docker-compose.yml");
+    let healthcheck = "services:\n  cron:\n    healthcheck:\n      test: ['CMD', 'vieter', 'check']\n      \
+        interval: 1s\n      retries: 2";
+    let compose = Compose::up(&world, &file, healthcheck);
+    wait_for_health("healthy");
+    world.server.wait_for("POST /bur/publish");
+    world.server.set_key("another");
+    wait_for_health("unhealthy");
+    world.server.set_key(KEY);
+    // The run may be on still; its end is what the log shows last.
+    let mut logs = Command::new("docker")
+        .args(["logs", "-f", "vieter-test-cron"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut seen = vec![];
+    for line in BufReader::new(logs.stdout.take().unwrap()).lines() {
+        seen.push(line.unwrap());
+        if seen.last().unwrap().starts_with("1 built, ") {
+            break;
+        }
+    }
+    logs.kill().unwrap();
+    logs.wait().unwrap();
+    assert_eq!(seen[0], "vieter build, at: * * * * * (UTC)");
+    assert!(
+        seen.iter()
+            .any(|line| line.starts_with("built       any 1.0-1  ")),
+        "{seen:?}"
+    );
+    drop(compose);
+    assert_eq!(left_behind().0, Vec::<String>::new());
+    assert_eq!(world.server.published("bur"), ["any-1.0-1-any.pkg.tar.zst"]);
+}
+
+#[test]
+fn a_container_stopped_in_the_middle_of_a_run_leaves_only_what_the_next_run_sweeps() {
+    let world = World::new();
+    let url = world.server.url();
+    world.package(
+        "endless",
+        &format!(
+            "pkgname=endless\npkgver=1\npkgrel=1\narch=(any)\nbuild() {{ curl -sf {url}/it/builds/now; sleep 1000; }}\npackage() {{ :; }}\n"
+        ),
+    );
+    // As older documentation has it.
+    let file = world.dir.path().join("old.yml");
+    std::fs::write(
+        &file,
+        "version: '3'\nservices:\n  cron:\n    image: 'vieter:dev'\n    command: crond -f\n    user: root\n    \
+        healthcheck:\n      disable: true\n    volumes:\n      - '/var/run/docker.sock:/var/run/docker.sock'\n",
+    )
+    .unwrap();
+    let compose = Compose::up(&world, &file, "version: '3'\nservices:\n  cron:");
+    world.server.wait_for("GET /it/builds/now");
+    let (containers, images) = left_behind();
+    assert_eq!((containers.len(), images.len()), (2, 1));
+    compose.run(&["stop"]);
+    let engine = Engine::open(&Host::Unix("/var/run/docker.sock".into())).unwrap();
+    for container in containers {
+        engine
+            .wait_removed(&container, Deadline::after(Duration::from_secs(5)))
+            .unwrap();
+    }
+    drop(compose);
+    world.server.clear_list();
+    world.package("any", &trivial("any"));
+    world.build(&[]).exits(0);
+    assert_nothing_left();
+}
+
+#[test]
+fn one_offs_work() {
+    let world = World::new();
+    world.package("any", &trivial("any"));
+    let env = [
+        format!("VIETER_API_KEY={KEY}"),
+        format!("VIETER_ADDRESS={}", world.server.url()),
+        format!("VIETER_BASE_IMAGE={}", *BASE_IMAGE),
+        "VIETER_NETWORK=host".to_owned(),
+    ];
+    let one_off = |args: &[&str]| {
+        let mut all = vec!["run", "--rm", "--network", "host", "-v", SOCKET];
+        env.iter().for_each(|it| all.extend(["-e", it]));
+        docker(&[&all, args].concat())
+    };
+    assert!(one_off(&[IMAGE, "vieter", "build"]).contains("built       any 1.0-1  "));
+    let check = one_off(&[IMAGE, "vieter", "check"]);
+    assert!(check.contains("repositories  ok      1 for "), "{check}");
+    assert_nothing_left();
+}
+
+#[test]
+fn a_schedule_that_crond_could_not_read_is_refused() {
+    let _world = World::new();
+    let entrypoint = |schedule: &str| {
+        let variable = format!("VIETER_SCHEDULE={schedule}");
+        let args = ["run", "--rm", "-e", &variable, IMAGE, "crond", "--help"];
+        let output = Command::new("docker").args(args).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    for schedule in [
+        "",
+        "0 3 * * *",
+        "*/5 0-4,6 1 jan-mar mon",
+        "5-59/10 3 * * SUN,fri",
+    ] {
+        let (_, text) = entrypoint(schedule);
+        assert!(text.starts_with("vieter build, at: "), "{schedule}: {text}");
+    }
+    for schedule in [
+        "0 3 * *",
+        "0 3 * * * *",
+        "@daily",
+        "61 3 * * *",
+        "0 24 * * *",
+        "0 3 0 * *",
+        "0 3 * 13 *",
+        "0 3 * * 7",
+        "a b c d e",
+        "*/0 * * * *",
+        "1- * * * *",
+        ", * * * *",
+        "0 3 * * *\n* * * * *",
+        "0 3 * * $(id)",
+    ] {
+        let (code, text) = entrypoint(schedule);
+        assert_eq!(code, Some(2), "{schedule}: {text}");
+        assert!(
+            text.contains("is not five cron fields"),
+            "{schedule}: {text}"
+        );
+    }
+}
+
+#[test]
+fn the_static_binary_is_small_and_needs_nothing_around_it() {
+    let world = World::new();
+    let size = std::fs::metadata(static_binary()).unwrap().len();
+    assert!(size <= 2 * 1024 * 1024, "{size} bytes");
+    let image_size: u64 = docker(&["image", "inspect", "--format", "{{.Size}}", IMAGE])
+        .parse()
+        .unwrap();
+    assert!(image_size < 8_000_000, "{image_size} bytes");
+
+    // An image with the binary, and a server that is to be found by its name only.
+    let dir = world.dir.path();
+    std::fs::copy(static_binary(), dir.join("vieter")).unwrap();
+    std::fs::write(
+        dir.join("Dockerfile"),
+        "FROM scratch\nCOPY vieter /vieter\nENTRYPOINT [\"/vieter\"]\n",
+    )
+    .unwrap();
+    sh_in(
+        dir,
+        "DOCKER_BUILDKIT=0 docker build -q -t vieter-test-scratch .",
+    );
+    std::fs::create_dir_all(dir.join("www/api")).unwrap();
+    std::fs::write(dir.join("www/api/repos"), "{\"message\":\"\",\"data\":{}}").unwrap();
+    let _ = Command::new("docker")
+        .args(["network", "rm", "vieter-test"])
+        .output();
+    docker(&["network", "create", "vieter-test"]);
+    let www = format!("{}:/www", dir.join("www").display());
+    docker(&[
+        "run",
+        "-d",
+        "--name",
+        "vieter-test-www",
+        "--network",
+        "vieter-test",
+        "-v",
+        &www,
+        IMAGE,
+        "httpd",
+        "-f",
+        "-h",
+        "/www",
+    ]);
+    let check = Command::new("docker")
+        .args(["run", "--rm", "--network", "vieter-test", "-v", SOCKET])
+        .args([
+            "-e",
+            "VIETER_API_KEY=any",
+            "-e",
+            "VIETER_ADDRESS=http://vieter-test-www",
+        ])
+        .args(["vieter-test-scratch", "check"])
+        .output()
+        .unwrap();
+    docker(&["rm", "-f", "vieter-test-www"]);
+    docker(&["network", "rm", "vieter-test"]);
+    docker(&["rmi", "vieter-test-scratch"]);
+    let text = String::from_utf8([check.stdout, check.stderr].concat()).unwrap();
+    assert!(check.status.success(), "{text}");
+    assert!(
+        text.contains("server        ok      http://vieter-test-www answers"),
+        "{text}"
+    );
+}
