@@ -126,7 +126,7 @@ fn an_engine_that_makes_no_sense_is_an_error_and_no_panic() {
         (
             "POST /containers/create",
             "HTTP/1.1 409 -\r\nConnection: close\r\n\r\n{}",
-            "answered 409",
+            "again and again",
         ),
         ("POST /containers/abc/attach", "", "attaching"),
         (
@@ -168,7 +168,9 @@ fn an_engine_that_makes_no_sense_is_an_error_and_no_panic() {
             ));
         }
         eprintln!("--- {start}: {answer:?}");
-        build_with(&world, &script).exits(3).says(says);
+        // A name that is taken, by a container that isn't there: somebody else is quicker, every time.
+        let code = if answer.contains(" 409 ") { 4 } else { 3 };
+        build_with(&world, &script).exits(code).says(says);
     }
 }
 
