@@ -53,6 +53,13 @@ impl Error {
         self
     }
 
+    pub(crate) fn no_answer(doing: &str, reason: impl Into<String>) -> Error {
+        Error::NoAnswer {
+            doing: doing.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
     pub(crate) fn unusable(what: impl Into<String>, why: impl Into<String>) -> Error {
         Error::Unusable {
             what: what.into(),

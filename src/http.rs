@@ -94,7 +94,7 @@ impl Client {
             let left = Some(deadline.left());
             self.agent.run(request.timeout_global(left).build())
         };
-        send().map_err(|error| self.no_answer(doing, error))
+        send().map_err(|error| no_answer(doing, &error))
     }
 
     /// Reads an answer's body whole, up to 16 MiB.
@@ -103,8 +103,7 @@ impl Client {
     /// [`Error::NoAnswer`]: a longer body, and whatever ends the connection early.
     pub fn read(&self, doing: &str, answer: Response<Body>) -> Result<Vec<u8>, Error> {
         let body = answer.into_body().into_with_config().limit(MAX_ANSWER);
-        body.read_to_vec()
-            .map_err(|error| self.no_answer(doing, error))
+        body.read_to_vec().map_err(|error| no_answer(doing, &error))
     }
 
     /// The error that an unwanted answer is, with the message that it brings: both servers send JSON with a
@@ -114,13 +113,13 @@ impl Client {
         let location = answer
             .headers()
             .get("location")
-            .map_or(String::new(), |to| {
-                format!("a redirect to {} ", String::from_utf8_lossy(to.as_bytes()))
-            });
+            .map(|it| it.as_bytes().to_vec());
+        let location = String::from_utf8(location.unwrap_or_default()).unwrap_or_default();
         let text = self.read(doing, answer).unwrap_or_default();
         let json: Value = serde_json::from_slice(&text).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let mut message = location + json["message"].as_str().unwrap_or(&text);
+        let message = json["message"].as_str().unwrap_or(&text);
+        let mut message = [location.as_str(), message].join(" ");
         if !self.secret.is_empty() {
             // What comes back may repeat what was sent.
             message = message.replace(&self.secret, "***");
@@ -131,15 +130,12 @@ impl Client {
             message: one_line(&message, 500),
         }
     }
+}
 
-    fn no_answer(&self, doing: &str, error: ureq::Error) -> Error {
-        Error::NoAnswer {
-            doing: doing.to_owned(),
-            reason: match error {
-                ureq::Error::Timeout(_) => "no answer in time".to_owned(),
-                error => one_line(&error.to_string(), 500),
-            },
-        }
+fn no_answer(doing: &str, error: &ureq::Error) -> Error {
+    match error {
+        ureq::Error::Timeout(_) => Error::no_answer(doing, "no answer in time"),
+        error => Error::no_answer(doing, one_line(&error.to_string(), 500)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The builder image: the base image, brought up to date, with base-devel, git and a build user.
 
+use crate::cli::Settings;
 use crate::docker::{Command, Container, Engine};
 use crate::error::Error;
 use crate::http::Deadline;
@@ -7,8 +8,7 @@ use crate::http::Deadline;
 /// The repository part of every builder image's name; the tag is the run.
 pub const NAME: &str = "vieter-build";
 
-/// The build user, and its home. It has no password, no sudo and no capability.
-const BUILDER: &str = "builder";
+/// The home of the build user, who has no password, no sudo and no capability.
 pub const HOME: &str = "/build";
 
 /// Where makepkg puts the archives that are to be published (makepkg's `PKGDEST`): empty, and only for them.
@@ -17,6 +17,30 @@ pub const PKGDEST: &str = "/build/packages";
 /// Arch's PATH, with the folders that Perl's packages put programs into and that the base image leaves out.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin:\
     /usr/bin/site_perl:/usr/bin/vendor_perl:/usr/bin/core_perl";
+
+/// Adds the build user, with the uid 1000 even if that is somebody's already, and an empty home; then puts makepkg's
+/// settings (`$1`) where makepkg reads them: in the folder that it has for that from 6.1 on, or sourced by its
+/// makepkg.conf.
+const SET_UP: &str = r#"
+userdel builder; groupdel builder; rm -rf /build
+set -e
+groupadd --non-unique --gid 1000 builder
+useradd --non-unique --uid 1000 --gid builder --home-dir /build --no-create-home --shell /bin/bash builder
+install -d -o builder -g builder /build /build/packages
+mkdir -p /etc/makepkg.conf.d
+printf '%s\n' "$1" > /etc/makepkg.conf.d/vieter.conf
+version=$(makepkg --version)
+[[ $version =~ \)\ ([0-9.]+) ]]
+if (( $(vercmp "${BASH_REMATCH[1]}" 6.1) < 0 )); then
+    echo 'source /etc/makepkg.conf.d/vieter.conf' >> /etc/makepkg.conf
+fi
+"#;
+
+/// What pacman 7 says when the container's kernel or seccomp profile refuses the sandbox of its downloads.
+const SANDBOX_REFUSED: [&str; 2] = [
+    "restricting filesystem access failed",
+    "switching to sandbox user",
+];
 
 /// A command as root: only for pacman and what prepares the image, never for a repository's code.
 pub fn root<'a>(doing: &'a str, argv: &'a [&'a str]) -> Command<'a> {
@@ -34,7 +58,7 @@ pub fn builder<'a>(doing: &'a str, argv: &'a [&'a str], workdir: &'a str) -> Com
     Command {
         doing,
         argv,
-        user: BUILDER,
+        user: "builder",
         workdir,
         env: &[
             PATH,
@@ -61,55 +85,37 @@ impl<'e> BuilderImage<'e> {
         engine: &'e Engine,
         container: &Container,
         run: &str,
+        settings: &Settings,
         deadline: Deadline,
     ) -> Result<Self, Error> {
-        let run_as_root = |doing: &str, argv: &[&str]| {
-            log::info!("builder image: {doing}");
-            container.run(&root(doing, argv), deadline)
-        };
         // What the packages are signed with first: an old keyring doesn't know the keys of the new packages. No
         // package owns that folder on a distribution without signatures.
         let owner = ["pacman", "-Qqo", "/usr/share/pacman/keyrings/"];
-        let keyrings = container.capture(&root("looking for keyrings", &owner), deadline);
+        let keyrings = container.capture(&root("looking for keyrings", &owner));
         let keyrings = String::from_utf8(keyrings.unwrap_or_default()).unwrap_or_default();
         if !keyrings.is_empty() {
             // The official image comes without a key of its own, and new keys must be signed with one.
-            run_as_root("pacman-key --init", &["pacman-key", "--init"])?;
+            step(container, "pacman-key --init", &["pacman-key", "--init"])?;
             let mut argv = vec!["pacman", "-Sy", "--needed", "--noconfirm", "--"];
             argv.extend(keyrings.lines());
-            run_as_root("update of the keyring", &argv)?;
+            step(container, "update of the keyring", &argv)?;
         }
-        let argv = [
-            "pacman",
-            "-Syu",
-            "--needed",
-            "--noconfirm",
-            "base-devel",
-            "git",
-        ];
-        run_as_root("pacman -Syu base-devel git", &argv)?;
-        let argv = [
-            "useradd",
-            "--uid",
-            "1000",
-            "--user-group",
-            "--home-dir",
-            HOME,
-            "--no-create-home",
-            "--shell",
-            "/bin/bash",
-            BUILDER,
-        ];
-        run_as_root("useradd builder", &argv)?;
-        let argv = ["install", "-d", "-o", BUILDER, "-g", BUILDER, HOME, PKGDEST];
-        run_as_root("home of the builder", &argv)?;
+        let argv: Vec<&str> = "pacman -Syu --needed --noconfirm base-devel git"
+            .split(' ')
+            .collect();
+        step(container, "pacman -Syu base-devel git", &argv)?;
+        // Debug packages are what Arch has on by default, and nobody asked for; a later option wins.
+        let conf = format!("OPTIONS+=(!debug)\n{}", settings.makepkg_conf);
+        step(
+            container,
+            "build user",
+            &["bash", "-c", SET_UP, "bash", &conf],
+        )?;
 
         log::info!("builder image: commit to {NAME}:{run}");
         // Made before the commit, so that a commit that fails half-way is removed too.
-        let image = BuilderImage {
-            engine,
-            name: format!("{NAME}:{run}"),
-        };
+        let name = format!("{NAME}:{run}");
+        let image = BuilderImage { engine, name };
         engine.commit(container.id(), NAME, run, deadline)?;
         Ok(image)
     }
@@ -118,6 +124,31 @@ impl<'e> BuilderImage<'e> {
     pub fn name(&self) -> &str {
         &self.name
     }
+}
+
+/// A step of the preparation, as root; once more if it is pacman's sandbox that failed, without it.
+fn step(container: &Container, doing: &str, argv: &[&str]) -> Result<(), Error> {
+    log::info!("builder image: {doing}");
+    let command = root(doing, argv);
+    let error = match container.run(&command) {
+        Err(Error::Command { output, .. })
+            if SANDBOX_REFUSED.iter().any(|it| output.contains(it)) =>
+        {
+            output
+        }
+        done => return done,
+    };
+    log::warn!(
+        "this engine refuses pacman's sandbox, so it is turned off (DisableSandbox): {error}"
+    );
+    let argv = [
+        "sed",
+        "-i",
+        r"/^\[options\]/a DisableSandbox",
+        "/etc/pacman.conf",
+    ];
+    container.run(&root("setting DisableSandbox", &argv))?;
+    container.run(&command)
 }
 
 impl Drop for BuilderImage<'_> {

@@ -11,11 +11,13 @@ shopt -u extglob
 for conf in /etc/makepkg.conf /etc/makepkg.conf.d/*.conf; do
     [[ ! -r $conf ]] || source "$conf" >&2
 done
+[[ $(pwd -P)/ == /build/repo/* ]] || { echo 'the path leads out of the repository' >&2; exit 1; }
 [[ -f PKGBUILD ]] || { echo 'there is no PKGBUILD' >&2; exit 1; }
 startdir=$PWD
 source ./PKGBUILD >&2 || exit 1
 declare -F pkgver >/dev/null && has_pkgver=yes || has_pkgver=
-printf '%s\0' "$has_pkgver" "${pkgbase:-${pkgname[0]}}" "$epoch" "$pkgver" "$pkgrel" "${pkgname[@]}"
+printf '%s\0' "$has_pkgver" "${pkgbase:-${pkgname[0]}}" "$epoch" "$pkgver" "$pkgrel" \
+    "${#pkgname[@]}" "${pkgname[@]}" "${validpgpkeys[@]}"
 "#;
 
 /// The most packages that a PKGBUILD may make: each is a request to the server.
@@ -31,6 +33,8 @@ pub struct Pkgbuild {
     pub version: String,
     /// Whether it has a `pkgver()` function, so that its version is known only after a look at the sources.
     pub has_pkgver: bool,
+    /// The fingerprints that its sources may be signed with (`validpgpkeys`).
+    pub keys: Vec<String>,
 }
 
 /// Takes what [`READ`] prints.
@@ -40,15 +44,26 @@ pub struct Pkgbuild {
 pub fn parse(printed: &[u8]) -> Result<Pkgbuild, Error> {
     let what = "reading the PKGBUILD";
     let text = String::from_utf8_lossy(printed);
-    let fields: Vec<&str> = text.split_terminator('\0').collect();
-    let [has_pkgver, pkgbase, epoch, pkgver, pkgrel, names @ ..] = fields.as_slice() else {
+    let fields: Vec<&str> = text.strip_suffix('\0').unwrap_or("").split('\0').collect();
+    let [has_pkgver, pkgbase, epoch, pkgver, pkgrel, count, rest @ ..] = fields.as_slice() else {
         return Err(Error::unusable(
             what,
             "it ended before it was read to its end",
         ));
     };
-    if !(1..=MAX_NAMES).contains(&names.len()) || !text.ends_with('\0') {
+    let split = count
+        .parse()
+        .ok()
+        .and_then(|count| rest.split_at_checked(count));
+    let Some((names @ [_, ..], keys)) = split.filter(|_| rest.len() <= MAX_NAMES) else {
         return Err(Error::unusable(what, "it has no pkgname, or too many"));
+    };
+    if let Some(key) = keys
+        .iter()
+        .find(|key| !key.bytes().all(|it| it.is_ascii_hexdigit()))
+    {
+        let why = format!("{:?} in validpgpkeys is no fingerprint", one_line(key, 100));
+        return Err(Error::unusable(what, why));
     }
     for name in names.iter().chain([pkgbase]) {
         if !is_package_name(name) {
@@ -69,6 +84,7 @@ pub fn parse(printed: &[u8]) -> Result<Pkgbuild, Error> {
         names: names.iter().map(|name| (*name).to_owned()).collect(),
         version,
         has_pkgver: !has_pkgver.is_empty(),
+        keys: keys.iter().map(|key| (*key).to_owned()).collect(),
     })
 }
 
@@ -155,18 +171,22 @@ mod tests {
 
     #[test]
     fn names_and_version_are_read() {
-        let plain = parse(b"\0foo\0\x001.0\x001\0foo\0").unwrap();
+        let plain = parse(b"\0foo\0\x001.0\x001\x001\0foo\0").unwrap();
         assert_eq!(
             (plain.pkgbase.as_str(), plain.version.as_str()),
             ("foo", "1.0-1")
         );
         assert!(!plain.has_pkgver);
-        let split = parse(b"yes\0base\x002\x001.0\x001.1\0lib++\0lib-docs\0").unwrap();
+        let split =
+            parse(b"yes\0base\x002\x001.0\x001.1\x002\0lib++\0lib-docs\x00ABCDEF01\0").unwrap();
         assert_eq!(split.version, "2:1.0-1.1");
         assert_eq!(split.names, ["lib++", "lib-docs"]);
         assert!(split.has_pkgver);
+        assert_eq!(split.keys, ["ABCDEF01"]);
         assert_eq!(
-            parse(b"\0foo\x000\x001.0\x001\0foo\0").unwrap().version,
+            parse(b"\0foo\x000\x001.0\x001\x001\0foo\0")
+                .unwrap()
+                .version,
             "1.0-1"
         );
     }
@@ -176,16 +196,20 @@ mod tests {
         for printed in [
             &b""[..],
             b"\0",
-            b"\0foo\0\x001.0\x001\0",
-            b"\0foo\0\x001.0\x001\0foo",
-            b"\0\0\x001.0\x001\0\0",
-            b"\0foo\0\0\x001\0foo\0",
-            b"\0foo\0\x001.0\0\0foo\0",
-            b"\0foo\0\x001/0\x001\0foo\0",
-            b"\0foo\0\x001 0\x001\0foo\0",
-            b"\0foo\0\x001.0\x001\0../foo\0",
-            b"\0-foo\0\x001.0\x001\0foo\0",
-            b"\0foo\0\x001.0\x001\0f\xffo\0",
+            b"\0foo\0\x001.0\x001\x000\0",
+            b"\0foo\0\x001.0\x001\x002\0foo\0",
+            b"\0foo\0\x001.0\x001\x0099999999999999999999\0foo\0",
+            b"\0foo\0\x001.0\x001\x00-1\0foo\0",
+            b"\0foo\0\x001.0\x001\x001\0foo",
+            b"\0\0\x001.0\x001\x001\0\0",
+            b"\0foo\0\0\x001\x001\0foo\0",
+            b"\0foo\0\x001.0\0\x001\0foo\0",
+            b"\0foo\0\x001/0\x001\x001\0foo\0",
+            b"\0foo\0\x001 0\x001\x001\0foo\0",
+            b"\0foo\0\x001.0\x001\x001\0../foo\0",
+            b"\0-foo\0\x001.0\x001\x001\0foo\0",
+            b"\0foo\0\x001.0\x001\x001\0f\xffo\0",
+            b"\0foo\0\x001.0\x001\x001\0foo\0--recv-keys\0",
         ] {
             assert!(
                 parse(printed).is_err(),

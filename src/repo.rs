@@ -1,5 +1,6 @@
 //! The steps of one repository, in a container of its own: clone, version, check, dependencies, build, publish.
 
+use std::cell::RefCell;
 use std::time::Instant;
 
 use crate::cli::Settings;
@@ -12,7 +13,7 @@ use crate::pkgbuild::{self, Pkgbuild};
 use crate::report::{Line, Outcome, Step};
 use crate::server::{Repo, Server};
 
-/// Where the repository is cloned to, and makepkg is run.
+/// Where the repository is cloned to.
 const CLONE: &str = "/build/repo";
 
 /// The one place where a shell stands between us and makepkg: only a shell can set a soft file limit (with the
@@ -23,6 +24,33 @@ const MAKEPKG: &str = r#"ulimit -Sn 1024; MAKEFLAGS="-j$(nproc)" exec makepkg "$
 /// Prints which of its arguments no installed package satisfies; pacman says 127 when there are any.
 const MISSING: &str = r#"pacman -T -- "$@" || (( $? == 127 ))"#;
 
+/// Imports the keys that the repository brings, then fetches those that are missing still: `$1` holds the keyservers,
+/// the rest are fingerprints. A keyserver has half a minute for an answer.
+const IMPORT_KEYS: &str = r#"
+for file in keys/pgp/*.asc; do [[ ! -f $file ]] || gpg --batch --import "$file"; done
+servers=$1; shift
+for key; do
+    gpg --batch --list-keys -- "$key" >/dev/null 2>&1 && continue
+    for server in $servers; do
+        timeout 30 gpg --batch --keyserver "$server" --recv-keys -- "$key" && continue 2
+    done
+    echo "the key $key of validpgpkeys is not in keys/pgp, and on none of these keyservers: $servers"
+    exit 1
+done
+"#;
+
+/// Makes the repository `$1` at `$2` known to pacman: its database is fetched anew, then it stands last in pacman.conf,
+/// so that nothing in it takes the place of an official package. Other databases stay as they are.
+const ADD_REPOSITORY: &str = r#"
+set -e -o pipefail
+conf=/etc/pacman.d/vieter.conf
+if pacman-conf --repo-list | grep -qxF -- "$1"; then echo "pacman.conf has a repository $1 already"; exit 1; fi
+mkdir -p /etc/pacman.d
+printf '[%s]\nServer = %s\nSigLevel = Optional TrustAll\n' "$1" "$2" > "$conf"
+pacman --config "$conf" -Sy
+echo "Include = $conf" >> /etc/pacman.conf
+"#;
+
 /// What the builds of one run have in common.
 pub struct Builds<'a> {
     pub engine: &'a Engine,
@@ -32,6 +60,8 @@ pub struct Builds<'a> {
     pub run: &'a str,
     pub arch: &'a str,
     pub settings: &'a Settings,
+    /// The pacman repositories of the server that builds have to do without, as was said.
+    pub without: RefCell<Vec<String>>,
 }
 
 /// The step that failed, and how.
@@ -50,151 +80,203 @@ impl Builds<'_> {
             Ok(outcome) => outcome,
             Err((step, error)) => Outcome::Failed(step, error),
         };
+        let time = started.elapsed();
         Line {
             outcome,
             name,
-            time: started.elapsed(),
+            time,
         }
     }
 
     fn steps(&self, repo: &Repo, name: &mut String) -> Result<Outcome, Failure> {
         let deadline = Deadline::after(self.settings.timeout);
-        let container = Container::start(
-            self.engine,
-            None,
-            self.image,
-            self.run,
-            self.settings.network.as_deref(),
-        )
-        .map_err(at("container"))?;
+        let network = self.settings.network.as_deref();
+        let container =
+            Container::start(self.engine, None, self.image, self.run, network, deadline);
         let build = Build {
             builds: self,
-            container,
+            repo,
+            container: container.map_err(at("container"))?,
+            dir: format!("{CLONE}/{}", repo.path),
             deadline,
         };
 
-        build.clone(repo).map_err(at("clone"))?;
+        build.clone().map_err(at("clone"))?;
         let mut pkgbuild = build.read_pkgbuild().map_err(at("version"))?;
         let has_pkgver = pkgbuild.has_pkgver;
         let mut has_dependencies = false;
         if has_pkgver {
+            build.import_keys(&pkgbuild).map_err(at("keys"))?;
             has_dependencies = build.update_pkgver()?;
             pkgbuild = build.read_pkgbuild().map_err(at("version"))?;
         }
         *name = format!("{} {}", pkgbuild.pkgbase, pkgbuild.version);
 
-        if !self.settings.force && build.is_published(repo, &pkgbuild).map_err(at("check"))? {
+        if !self.settings.force && build.is_published(&pkgbuild).map_err(at("check"))? {
             return Ok(Outcome::UpToDate);
         }
         if !has_dependencies {
-            build.install_dependencies().map_err(at("dependencies"))?;
+            build.install_dependencies()?;
+        }
+        let mut options = vec![];
+        if has_pkgver {
+            // The sources are there, prepared.
+            options.push("--noextract");
+        } else {
+            build.import_keys(&pkgbuild).map_err(at("keys"))?;
         }
         log::info!("building {name}");
-        // The sources are there, prepared, if pkgver() needed them.
-        let noextract = if has_pkgver {
-            &["--noextract"][..]
-        } else {
-            &[]
-        };
-        build.makepkg("makepkg", noextract).map_err(at("build"))?;
-        build.publish(repo).map_err(at("publish"))
+        build.makepkg("makepkg", &options).map_err(at("build"))?;
+        build.publish().map_err(at("publish"))
     }
 }
 
 /// One repository's build, under way.
 struct Build<'a> {
     builds: &'a Builds<'a>,
+    repo: &'a Repo,
     container: Container<'a>,
+    /// Where the PKGBUILD is.
+    dir: String,
     deadline: Deadline,
 }
 
 impl Build<'_> {
-    fn clone(&self, repo: &Repo) -> Result<(), Error> {
-        let branch = repo.branch.as_ref().map(|it| format!("--branch={it}"));
+    /// Clones the repository, or downloads the PKGBUILD that stands for one.
+    fn clone(&self) -> Result<(), Error> {
+        let url = self.repo.url.as_str();
+        if self.repo.is_pkgbuild {
+            let to = format!("{CLONE}/PKGBUILD");
+            let argv = ["curl", "-fsSL", "--create-dirs", "-o", &to, "--", url];
+            return self.container.run(&builder("curl", &argv, HOME));
+        }
+        let branch = format!("--branch={}", self.repo.branch);
         let mut argv = vec!["git", "clone", "--single-branch", "--depth", "1"];
-        argv.extend(branch.as_deref());
-        argv.extend(["--", &repo.url, CLONE]);
-        self.container
-            .run(&builder("git clone", &argv, HOME), self.deadline)
+        argv.extend(Some(branch.as_str()).filter(|_| !self.repo.branch.is_empty()));
+        argv.extend(["--", url, CLONE]);
+        self.container.run(&builder("git clone", &argv, HOME))
     }
 
     fn read_pkgbuild(&self) -> Result<Pkgbuild, Error> {
         let argv = ["bash", "-c", pkgbuild::READ];
-        let command = builder("reading the PKGBUILD", &argv, CLONE);
-        pkgbuild::parse(&self.container.capture(&command, self.deadline)?)
+        let command = builder("reading the PKGBUILD", &argv, &self.dir);
+        pkgbuild::parse(&self.container.capture(&command)?)
+    }
+
+    fn import_keys(&self, pkgbuild: &Pkgbuild) -> Result<(), Error> {
+        if pkgbuild.keys.is_empty() {
+            return Ok(());
+        }
+        let mut argv = vec![
+            "bash",
+            "-c",
+            IMPORT_KEYS,
+            "bash",
+            &self.builds.settings.keyservers,
+        ];
+        argv.extend(pkgbuild.keys.iter().map(String::as_str));
+        self.container
+            .run(&builder("importing keys", &argv, &self.dir))
     }
 
     /// Lets makepkg write the version that pkgver() finds into the PKGBUILD. Both pkgver() and prepare(), which
     /// runs before it, may need a program that makedepends names: if it fails, it gets them, and a second try.
     /// Tells whether it did.
     fn update_pkgver(&self) -> Result<bool, Failure> {
-        const UPDATE: [&str; 2] = ["--nobuild", "--nodeps"];
-        let Err(error) = self.makepkg("makepkg --nobuild", &UPDATE) else {
+        let doing = "makepkg --nobuild";
+        let Err(error) = self.makepkg(doing, &["--nobuild", "--nodeps"]) else {
             return Ok(false);
         };
         if self.deadline.passed() {
             return Err(("version", error));
         }
         log::info!("trying again with the dependencies: {error}");
-        let installed = self.install_dependencies();
-        if !installed.map_err(at("dependencies"))? {
+        if !self.install_dependencies()? {
             return Err(("version", error));
         }
         // In a clean tree: prepare() may have come half-way.
-        let again = self.makepkg(
-            "makepkg --nobuild",
-            &[&UPDATE[..], &["--cleanbuild"]].concat(),
-        );
+        let again = self.makepkg(doing, &["--nobuild", "--nodeps", "--cleanbuild"]);
         again.map_err(at("version")).map(|()| true)
     }
 
     /// Whether the server has this version of each of the names.
-    fn is_published(&self, repo: &Repo, pkgbuild: &Pkgbuild) -> Result<bool, Error> {
+    fn is_published(&self, pkgbuild: &Pkgbuild) -> Result<bool, Error> {
         for name in &pkgbuild.names {
-            if !self.has(repo, name, &pkgbuild.version)? {
+            if !self.has(&format!("{name}-{}", pkgbuild.version))? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    fn has(&self, repo: &Repo, name: &str, version: &str) -> Result<bool, Error> {
-        let arch = self.builds.arch;
-        self.builds
-            .server
-            .has(&repo.repo, arch, name, version, self.deadline)
+    fn has(&self, file: &str) -> Result<bool, Error> {
+        let Builds { server, arch, .. } = self.builds;
+        server.has(&self.repo.repo, arch, file, self.deadline)
     }
 
     /// Installs the dependencies that are missing, as root: the build user can't, and need not. Tells whether
     /// there were any.
-    fn install_dependencies(&self) -> Result<bool, Error> {
-        let argv = ["makepkg", "--printsrcinfo"];
-        let command = builder("makepkg --printsrcinfo", &argv, CLONE);
-        let srcinfo = self.container.capture(&command, self.deadline)?;
-        let dependencies = pkgbuild::dependencies(&srcinfo, self.builds.arch);
-        let mut argv = vec!["bash", "-c", MISSING, "bash"];
-        argv.extend(dependencies.iter().map(String::as_str));
-        let command = builder("looking for missing dependencies", &argv, CLONE);
-        let missing = self.container.capture(&command, self.deadline)?;
-        let missing = String::from_utf8_lossy(&missing).into_owned();
+    fn install_dependencies(&self) -> Result<bool, Failure> {
+        let missing = self.missing_dependencies().map_err(at("version"))?;
         if missing.is_empty() {
             return Ok(false);
         }
+        log::info!("installing {}", one_line(&missing, 500));
+        self.add_repository().map_err(at("check"))?;
         let mut argv = vec!["pacman", "-S", "--asdeps", "--needed", "--noconfirm", "--"];
         argv.extend(missing.lines());
-        log::info!("installing {}", one_line(&missing, 500));
-        let command = root("installing the dependencies", &argv);
-        self.container.run(&command, self.deadline).map(|()| true)
+        let installed = self
+            .container
+            .run(&root("installing the dependencies", &argv));
+        installed.map_err(at("dependencies")).map(|()| true)
+    }
+
+    fn missing_dependencies(&self) -> Result<String, Error> {
+        let argv = ["makepkg", "--printsrcinfo"];
+        let srcinfo = builder("makepkg --printsrcinfo", &argv, &self.dir);
+        let srcinfo = self.container.capture(&srcinfo)?;
+        let dependencies = pkgbuild::dependencies(&srcinfo, self.builds.arch);
+        let mut argv = vec!["bash", "-c", MISSING, "bash"];
+        argv.extend(dependencies.iter().map(String::as_str));
+        let missing = builder("looking for missing dependencies", &argv, &self.dir);
+        let missing = self.container.capture(&missing)?;
+        Ok(String::from_utf8_lossy(&missing).into_owned())
+    }
+
+    /// Makes what is published to the same repository known to pacman, if there is anything (pacman takes a missing
+    /// database for an error).
+    fn add_repository(&self) -> Result<(), Error> {
+        let Builds {
+            arch,
+            settings,
+            without,
+            ..
+        } = self.builds;
+        let repo = &self.repo.repo;
+        if without.borrow().contains(repo) || !self.has(&format!("{repo}.db"))? {
+            return Ok(());
+        }
+        let url = format!("{}/{repo}/{arch}", settings.address.trim_end_matches('/'));
+        let argv = ["bash", "-c", ADD_REPOSITORY, "bash", repo, &url];
+        if let Err(error) = self
+            .container
+            .run(&root("adding the repository to pacman.conf", &argv))
+        {
+            log::warn!(
+                "builds can't use what is published to {repo}, at {url} as seen from a container: {error}"
+            );
+            without.borrow_mut().push(repo.clone());
+        }
+        Ok(())
     }
 
     fn makepkg(&self, doing: &str, options: &[&str]) -> Result<(), Error> {
         let argv = [&["bash", "-c", MAKEPKG, "makepkg", "--noconfirm"], options].concat();
-        self.container
-            .run(&builder(doing, &argv, CLONE), self.deadline)
+        self.container.run(&builder(doing, &argv, &self.dir))
     }
 
     /// Publishes the archives that the server lacks, or all if it was told so.
-    fn publish(&self, repo: &Repo) -> Result<Outcome, Error> {
+    fn publish(&self) -> Result<Outcome, Error> {
         let archives = self.archives()?;
         if archives.is_empty() {
             return Err(Error::unusable(
@@ -206,56 +288,43 @@ impl Build<'_> {
         for (file, size) in archives {
             let path = format!("{PKGDEST}/{file}");
             let argv = ["bsdtar", "-xOqf", &path, ".PKGINFO"];
-            let command = builder("reading .PKGINFO", &argv, PKGDEST);
-            let pkginfo = self.container.capture(&command, self.deadline)?;
+            let pkginfo = self
+                .container
+                .capture(&builder("reading .PKGINFO", &argv, PKGDEST))?;
             let (name, version) = pkgbuild::parse_pkginfo(&pkginfo)?;
-            if !self.builds.settings.force && self.has(repo, &name, &version)? {
+            if !self.builds.settings.force && self.has(&format!("{name}-{version}"))? {
                 log::info!("{name} {version} is published already");
                 continue;
             }
-            log::info!(
-                "publishing {name} {version} ({size} bytes) to {}",
-                repo.repo
-            );
-            self.upload(repo, &file, &path, size)?;
+            let repo = &self.repo.repo;
+            log::info!("publishing {name} {version} ({size} bytes) to {repo}");
+            // Straight from the container to the server.
+            let argv = ["cat", "--", &path];
+            let mut archive =
+                self.container
+                    .exec(&builder("reading the archive", &argv, PKGDEST))?;
+            self.builds
+                .server
+                .publish(repo, &file, &mut archive, size, self.deadline)?;
             outcome = Outcome::Built;
         }
         Ok(outcome)
     }
 
-    /// Sends one archive from the container straight to the server.
-    fn upload(&self, repo: &Repo, file: &str, path: &str, size: u64) -> Result<(), Error> {
-        let argv = ["cat", "--", path];
-        let command = builder("reading the archive", &argv, PKGDEST);
-        let mut archive = self.container.exec(&command, self.deadline)?;
-        let server = self.builds.server;
-        server.publish(&repo.repo, file, &mut archive, size, self.deadline)
-    }
-
     /// The regular files in PKGDEST that are called as package archives are, with their sizes in bytes.
     fn archives(&self) -> Result<Vec<(String, u64)>, Error> {
-        let argv = [
-            "find",
-            PKGDEST,
-            "-mindepth",
-            "1",
-            "-maxdepth",
-            "1",
-            "-type",
-            "f",
-            "-printf",
-            "%s %f\\0",
-        ];
-        let command = builder("listing PKGDEST", &argv, PKGDEST);
-        let listing = self.container.capture(&command, self.deadline)?;
-        let mut archives: Vec<(String, u64)> = String::from_utf8_lossy(&listing)
-            .split_terminator('\0')
-            .filter_map(|line| {
-                let (size, file) = line.split_once(' ')?;
-                Some((file.to_owned(), size.parse().ok()?))
-            })
-            .filter(|(file, _)| pkgbuild::is_archive_name(file))
-            .collect();
+        let argv = "find . -mindepth 1 -maxdepth 1 -type f -printf %s/%f\\0";
+        let argv: Vec<&str> = argv.split(' ').collect();
+        let listing = self
+            .container
+            .capture(&builder("listing PKGDEST", &argv, PKGDEST))?;
+        let listing = String::from_utf8_lossy(&listing).into_owned();
+        let mut archives = vec![];
+        for (size, file) in listing.split('\0').filter_map(|line| line.split_once('/')) {
+            if let (true, Ok(size)) = (pkgbuild::is_archive_name(file), size.parse()) {
+                archives.push((file.to_owned(), size));
+            }
+        }
         archives.sort();
         Ok(archives)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 
-/// The step of a repository's build that failed: `list` (its entry), `container`, `clone`, `version`, `check`,
+/// The step of a repository's build that failed: `list` (its entry), `container`, `clone`, `keys`, `version`, `check`,
 /// `dependencies`, `build` or `publish`.
 pub type Step = &'static str;
 
@@ -25,6 +25,13 @@ pub struct Line {
     /// The pkgbase and its version, or, as long as they aren't known, the repository's URL.
     pub name: String,
     pub time: Duration,
+}
+
+impl Line {
+    /// Whether it is the dependencies that could not be installed: another repository may bring them.
+    pub fn lacks_dependencies(&self) -> bool {
+        matches!(&self.outcome, Outcome::Failed("dependencies", Error::Command { ended, .. }) if ended.starts_with("ended"))
+    }
 }
 
 impl fmt::Display for Line {
@@ -47,6 +54,15 @@ impl fmt::Display for Line {
 pub struct Summary(pub Vec<Line>);
 
 impl Summary {
+    /// Adds a line, and says it in the log.
+    pub fn add(&mut self, line: Line) {
+        match &line.outcome {
+            Outcome::Failed(step, error) => log::error!("{}: failed at {step}: {error}", line.name),
+            _ => log::info!("{line}"),
+        }
+        self.0.push(line);
+    }
+
     /// 0 if all went well, 1 if a repository failed.
     pub fn exit_code(&self) -> u8 {
         self.count(|outcome| matches!(outcome, Outcome::Failed(..)))

@@ -1,5 +1,6 @@
 //! One run, as a story: the list, the lock, what killed runs left, the builder image, the repositories, the end.
 
+use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::cli::Settings;
@@ -9,7 +10,7 @@ use crate::http::Deadline;
 use crate::image::{self, BuilderImage};
 use crate::repo::Builds;
 use crate::report::{Line, Outcome, Summary};
-use crate::server::{Entry, Server};
+use crate::server::{Repo, Server};
 
 /// The name of the container that a run holds as long as it lives, so that an engine has one run at a time.
 const LOCK: &str = "vieter-build";
@@ -33,21 +34,36 @@ pub fn run(settings: &Settings) -> Result<Summary, Error> {
         None => engine.architecture()?,
     };
     let mut server = Server::new(settings);
-    let entries = server.list(&arch)?;
-    if entries.is_empty() {
-        log::info!("{} lists no repositories for {arch}", settings.address);
-        return Ok(Summary::default());
+    let mut summary = Summary::default();
+    let mut waiting = vec![];
+    for entry in server.list(&arch)? {
+        let name = entry.name;
+        match entry.repo {
+            Ok(repo) => waiting.push(Waiting {
+                name,
+                repo,
+                tried: None,
+            }),
+            Err(error) => summary.add(Line {
+                outcome: Outcome::Failed("list", error),
+                name,
+                time: Duration::ZERO,
+            }),
+        }
     }
-    log::info!("repositories for {arch}: {}", entries.len());
+    if waiting.is_empty() {
+        log::info!("{} lists no repositories for {arch}", settings.address);
+        return Ok(summary);
+    }
+    log::info!("repositories for {arch}: {}", waiting.len());
 
     let run = new_run_id();
-    let network = settings.network.as_deref();
     refuse_if_held(&engine)?;
     pull(&engine, &settings.base_image)?;
-    let lock = lock(&engine, &settings.base_image, &run, network)?;
-    sweep(&engine, &run);
     let deadline = Deadline::after(PREPARATION);
-    let image = BuilderImage::prepare(&engine, &lock, &run, deadline)?;
+    let lock = lock(&engine, settings, &run, deadline)?;
+    sweep(&engine, &run);
+    let image = BuilderImage::prepare(&engine, &lock, &run, settings, deadline)?;
     let builds = Builds {
         engine: &engine,
         server: &server,
@@ -55,38 +71,42 @@ pub fn run(settings: &Settings) -> Result<Summary, Error> {
         run: &run,
         arch: &arch,
         settings,
+        without: RefCell::default(),
     };
-    let mut summary = Summary::default();
-    for entry in entries {
+    // One that lacks dependencies waits for what the others publish, and is tried again if they did.
+    let mut built = 0;
+    let is_due = |it: &Waiting, built| it.tried.as_ref().is_none_or(|(then, _)| *then < built);
+    while let Some(next) = waiting.iter().position(|it| is_due(it, built)) {
         if !lock.is_running()? {
             let why = "it is gone, so another run may take this engine; something removed it or cut the \
                 connection to it (a proxy's idle timeout?)";
             return Err(Error::unusable(format!("the lock container {LOCK}"), why));
         }
-        let line = build(&builds, entry);
-        match &line.outcome {
-            Outcome::Failed(step, error) => log::error!("{}: failed at {step}: {error}", line.name),
-            _ => log::info!("{line}"),
+        let mut it = waiting.remove(next);
+        log::info!("{} for the repository {}", it.name, it.repo.repo);
+        let line = builds.build(&it.repo, it.name.clone());
+        if line.lacks_dependencies() {
+            log::info!("{}: lacks dependencies, for now", line.name);
+            it.tried = Some((built, line));
+            waiting.push(it);
+            continue;
         }
-        summary.0.push(line);
+        built += usize::from(matches!(line.outcome, Outcome::Built));
+        summary.add(line);
     }
+    let failed = waiting.into_iter().filter_map(|it| it.tried);
+    failed.for_each(|(_, line)| summary.add(line));
     // Again: a run that was killed during its commit leaves the image when the engine is done with it.
     sweep(&engine, &run);
     Ok(summary)
 }
 
-fn build(builds: &Builds, entry: Entry) -> Line {
-    match entry.repo {
-        Ok(repo) => {
-            log::info!("{} for the repository {}", entry.name, repo.repo);
-            builds.build(&repo, entry.name)
-        }
-        Err(error) => Line {
-            outcome: Outcome::Failed("list", error),
-            name: entry.name,
-            time: Duration::ZERO,
-        },
-    }
+/// A repository that is not done with.
+struct Waiting {
+    name: String,
+    repo: Repo,
+    /// How much was built when it was tried last, and what became of it.
+    tried: Option<(usize, Line)>,
 }
 
 /// A name for a run that no other has had.
@@ -110,13 +130,14 @@ fn pull(engine: &Engine, reference: &str) -> Result<(), Error> {
 /// Starts the lock container, which only one run can at a time.
 fn lock<'e>(
     engine: &'e Engine,
-    image: &str,
+    settings: &Settings,
     run: &str,
-    network: Option<&str>,
+    deadline: Deadline,
 ) -> Result<Container<'e>, Error> {
+    let (image, network) = (&settings.base_image, settings.network.as_deref());
     // As often as the name was taken by something that could be cleared away, within reason.
     for _ in 0..3 {
-        match Container::start(engine, Some(LOCK), image, run, network) {
+        match Container::start(engine, Some(LOCK), image, run, network, deadline) {
             Err(error) if error.is_status(409) => clear_lock(engine)?,
             started => return started,
         }

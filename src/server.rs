@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use ureq::http::Response;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
@@ -19,12 +19,19 @@ use crate::pkgbuild::is_package_name;
 /// How long the server may take for an answer that needs no upload.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The most pages of a list that are asked for, should a server not know an end.
+const MAX_PAGES: usize = 1000;
+
 /// A Git repository to build, as the list has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repo {
     pub url: String,
-    /// `None` for the repository's default branch.
-    pub branch: Option<String>,
+    /// Empty for the repository's default branch.
+    pub branch: String,
+    /// The folder of the PKGBUILD in the repository, empty for its root (servers from 0.5 on).
+    pub path: String,
+    /// Whether the URL is that of a PKGBUILD to download (the kind `url` of servers from 0.4 on).
+    pub is_pkgbuild: bool,
     /// The pacman repository that its packages are published to.
     pub repo: String,
 }
@@ -56,39 +63,55 @@ impl Server {
         }
     }
 
-    /// The repositories that are to be built for `arch`, in the server's order (`GET /api/repos`).
+    /// The repositories that are to be built for `arch`, in the server's order (`GET /api/repos`, which servers from
+    /// 0.4 on don't have; then `GET /api/v1/targets`, page by page).
     ///
     /// # Errors
     /// No answer, any but 200, a list that can't be read. An entry that can't be used is no error of the list.
     pub fn list(&mut self, arch: &str) -> Result<Vec<Entry>, Error> {
-        let doing = format!("getting the list of repositories from {}", self.http.base);
-        let mut answer = self.get_list(&doing);
-        if let (Err(Error::NoAnswer { .. }), Some(file)) = (&answer, &self.ca_file) {
+        let mut entries = match (self.get_list("GET /api/repos"), &self.ca_file) {
             // An agent trusts either the usual certificates or others, so those that the file holds, a
             // private CA's as a rule, are tried second; the agent that gets through is kept.
-            self.http.agent = trusting(file)?;
-            answer = self.get_list(&doing);
+            (Err(Error::NoAnswer { .. }), Some(file)) => {
+                self.http.agent = trusting(file)?;
+                self.get_list("GET /api/repos")
+            }
+            (answer, _) => answer,
+        };
+        if entries.as_ref().is_err_and(|error| error.is_status(404)) {
+            let mut all = vec![];
+            for _ in 0..MAX_PAGES {
+                let offset = all.len();
+                let page =
+                    self.get_list(&format!("GET /api/v1/targets?limit=100&offset={offset}"))?;
+                if page.is_empty() {
+                    break;
+                }
+                all.extend(page);
+            }
+            entries = Ok(all);
         }
-        let answer = answer.map_err(|error| match error.to_string().contains("certificate") {
-            true => error
-                .advise("is it a private CA's? set SSL_CERT_FILE to a file with its certificate"),
+        let advice = "is it a private CA's? set SSL_CERT_FILE to a file with its certificate";
+        let entries = entries.map_err(|error| match error.to_string().contains("certificate") {
+            true => error.advise(advice),
             false => error,
         })?;
+        Ok(to_build(&entries, arch))
+    }
+
+    fn get_list(&self, request: &str) -> Result<Vec<(String, Value)>, Error> {
+        let doing = format!("getting the list of repositories from {}", self.http.base);
+        let headers = [("X-Api-Key", self.key.as_str())];
+        let answer = self
+            .http
+            .send(&doing, request, &headers, (), Deadline::after(PATIENCE))?;
         if answer.status() != 200 {
             return Err(self.refused(&doing, answer));
         }
-        let text = self.http.read(&doing, answer)?;
-        parse_list(&text, arch).map_err(|why| Error::unusable(doing, why))
+        parse_list(&self.http.read(&doing, answer)?).map_err(|why| Error::unusable(doing, why))
     }
 
-    fn get_list(&self, doing: &str) -> Result<Response<Body>, Error> {
-        let headers = [("X-Api-Key", self.key.as_str())];
-        let deadline = Deadline::after(PATIENCE);
-        self.http
-            .send(doing, "GET /api/repos", &headers, (), deadline)
-    }
-
-    /// Whether this version of a package is published (`HEAD /<repo>/<arch>/<name>-<version>`).
+    /// Whether a version of a package (`<name>-<version>`) or a file is published (`HEAD /<repo>/<arch>/<file>`).
     ///
     /// # Errors
     /// No answer, any but 200 and 404.
@@ -96,12 +119,10 @@ impl Server {
         &self,
         repo: &str,
         arch: &str,
-        name: &str,
-        version: &str,
+        file: &str,
         deadline: Deadline,
     ) -> Result<bool, Error> {
-        let version = encode(&format!("{name}-{version}"));
-        let path = format!("/{}/{}/{version}", encode(repo), encode(arch));
+        let path = format!("/{}/{}/{}", encode(repo), encode(arch), encode(file));
         let doing = format!("asking {} for {path}", self.http.base);
         let deadline = deadline.at_most(PATIENCE);
         let answer = self
@@ -168,7 +189,8 @@ fn trusting(file: &Path) -> Result<Agent, Error> {
     Ok(Client::config().tls_config(tls).build().new_agent())
 }
 
-/// The answer's `data`: an object whose order counts, which a serde_json map would lose.
+/// The answer's `data`: an object of entries by id, whose order counts, which a serde_json map would lose; or the list
+/// of a newer server, whose entries have an `id` each.
 struct Data(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Data {
@@ -178,65 +200,80 @@ impl<'de> Deserialize<'de> for Data {
             type Value = Data;
 
             fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-                f.write_str("an object of repositories by id")
+                f.write_str("repositories")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Data, A::Error> {
-                let mut entries = vec![];
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Data(entries))
+                std::iter::from_fn(|| map.next_entry().transpose())
+                    .collect::<Result<_, _>>()
+                    .map(Data)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Data, A::Error> {
+                let with_id = |it: Value| (it["id"].to_string(), it);
+                let entries = std::iter::from_fn(|| seq.next_element().transpose());
+                entries
+                    .map(|it| it.map(with_id))
+                    .collect::<Result<_, _>>()
+                    .map(Data)
             }
         }
-        deserializer.deserialize_map(InOrder)
+        deserializer.deserialize_any(InOrder)
     }
 }
 
-fn parse_list(text: &[u8], arch: &str) -> Result<Vec<Entry>, String> {
+fn parse_list(text: &[u8]) -> Result<Vec<(String, Value)>, String> {
     #[derive(serde::Deserialize)]
     struct Answer {
         data: Data,
     }
     let answer: Answer = serde_json::from_slice(text)
         .map_err(|error| format!("the answer is not a list of repositories: {error}"))?;
-    Ok(answer
-        .data
-        .0
-        .iter()
-        .filter(|(_, entry)| is_for(entry, arch))
-        .map(|(id, entry)| Entry {
-            name: one_line(text_of(entry, "url").unwrap_or(id), 200),
-            repo: parse_repo(entry).map_err(|why| {
-                Error::unusable(format!("entry {} of the list", one_line(id, 100)), why)
-            }),
-        })
-        .collect())
+    Ok(answer.data.0)
 }
 
-/// Whether an entry holds `arch`. One that holds no architectures at all is broken, which is for
-/// [`parse_repo`] to say.
-fn is_for(entry: &Value, arch: &str) -> bool {
-    match entry.get("arch").and_then(Value::as_array) {
-        Some(archs) => archs
-            .iter()
-            .any(|it| it.as_str().is_some_and(|it| it.trim() == arch)),
-        None => true,
-    }
+/// The entries that hold `arch`, and those that hold no architectures at all, which is for [`parse_repo`] to say.
+fn to_build(entries: &[(String, Value)], arch: &str) -> Vec<Entry> {
+    let is_ours = |it: &Value| it["value"].as_str().or(it.as_str()).unwrap_or("").trim() == arch;
+    let is_for = |entry: &Value| {
+        entry["arch"]
+            .as_array()
+            .is_none_or(|archs| archs.iter().any(is_ours))
+    };
+    let entries = entries.iter().filter(|(_, entry)| is_for(entry));
+    let entries = entries.map(|(id, entry)| Entry {
+        name: one_line(text_of(entry, "url").unwrap_or(id), 200),
+        repo: parse_repo(entry).map_err(|why| {
+            Error::unusable(format!("entry {} of the list", one_line(id, 100)), why)
+        }),
+    });
+    entries.collect()
 }
 
 fn parse_repo(entry: &Value) -> Result<Repo, String> {
-    if entry.get("arch").and_then(Value::as_array).is_none() {
+    if !entry["arch"].is_array() {
         return Err("has no list of architectures".to_owned());
     }
     let url = text_of(entry, "url").ok_or("has no URL")?;
     let repo = text_of(entry, "repo").ok_or("names no repository to publish to")?;
-    if !is_repo_name(repo) {
+    if repo == "local" || !is_package_name(repo) {
         return Err(format!("{repo:?} is not a name for a pacman repository"));
+    }
+    let path = text_of(entry, "path").unwrap_or("");
+    if path.starts_with('/') || path.split('/').any(|it| it == "..") {
+        return Err(format!("the path {path:?} leads out of the repository"));
+    }
+    let kind = text_of(entry, "kind").unwrap_or("git");
+    if !matches!(kind, "git" | "url") {
+        return Err(format!(
+            "is of the kind {kind:?}, which is neither git nor url"
+        ));
     }
     Ok(Repo {
         url: url.to_owned(),
-        branch: text_of(entry, "branch").map(str::to_owned),
+        branch: text_of(entry, "branch").unwrap_or("").to_owned(),
+        path: path.to_owned(),
+        is_pkgbuild: kind == "url",
         repo: repo.to_owned(),
     })
 }
@@ -246,20 +283,13 @@ fn text_of<'a>(entry: &'a Value, key: &str) -> Option<&'a str> {
     (!text.is_empty()).then_some(text)
 }
 
-/// Whether pacman.conf could have a section of this name.
-fn is_repo_name(name: &str) -> bool {
-    name != "local" && is_package_name(name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn list(data: &str) -> Result<Vec<Entry>, String> {
-        parse_list(
-            format!(r#"{{"message":"","data":{data}}}"#).as_bytes(),
-            "x86_64",
-        )
+        let text = format!(r#"{{"message":"","data":{data}}}"#);
+        Ok(to_build(&parse_list(text.as_bytes())?, "x86_64"))
     }
 
     #[test]
@@ -275,10 +305,33 @@ mod tests {
             .map(|entry| entry.repo.unwrap())
             .collect();
         assert_eq!(repos[0].url, "git://z");
-        assert_eq!(repos[0].branch.as_deref(), Some("main"));
+        assert_eq!(repos[0].branch, "main");
         assert_eq!(repos[1].url, "git://x");
-        assert_eq!(repos[1].branch, None);
+        assert_eq!(repos[1].branch, "");
         assert_eq!(repos.len(), 2);
+    }
+
+    #[test]
+    fn a_newer_servers_list_is_read() {
+        let entries = list(
+            r#"[{"id":7,"kind":"git","url":"git://z","branch":"","repo":"bur","schedule":"","path":"a/b",
+                 "arch":[{"id":1,"target_id":7,"value":"aarch64"},{"id":2,"target_id":7,"value":" x86_64"}]},
+                {"id":8,"kind":"url","url":"http://y/PKGBUILD","branch":"","repo":"bur","schedule":"","path":"",
+                 "arch":[{"id":3,"target_id":8,"value":"x86_64"}]},
+                {"id":9,"kind":"git","url":"git://x","branch":"","repo":"bur","schedule":"","path":"",
+                 "arch":[{"id":4,"target_id":9,"value":"aarch64"}]}]"#,
+        )
+        .unwrap();
+        let repos: Vec<_> = entries.into_iter().map(|it| it.repo.unwrap()).collect();
+        assert_eq!(repos.len(), 2);
+        assert_eq!(
+            (repos[0].path.as_str(), repos[0].is_pkgbuild),
+            ("a/b", false)
+        );
+        assert_eq!(
+            (repos[1].url.as_str(), repos[1].is_pkgbuild),
+            ("http://y/PKGBUILD", true)
+        );
     }
 
     #[test]
@@ -291,6 +344,10 @@ mod tests {
             r#"{"url":"git://x","arch":["x86_64"],"repo":"local"}"#,
             r#"{"url":"git://x","arch":["x86_64"],"repo":["bur"]}"#,
             r#"{"url":"git://x","arch":"x86_64","repo":"bur"}"#,
+            r#"{"url":"git://x","arch":["x86_64"],"repo":"bur","path":"../x"}"#,
+            r#"{"url":"git://x","arch":["x86_64"],"repo":"bur","path":"a/../../x"}"#,
+            r#"{"url":"git://x","arch":["x86_64"],"repo":"bur","path":"/etc"}"#,
+            r#"{"url":"git://x","arch":["x86_64"],"repo":"bur","kind":"svn"}"#,
             "7",
             "null",
         ];
@@ -304,10 +361,10 @@ mod tests {
 
     #[test]
     fn what_is_no_list_is_an_error() {
-        for data in ["[]", "7", "null", "{"] {
+        for data in ["\"x\"", "7", "null", "{"] {
             assert!(list(data).is_err(), "{data}");
         }
-        assert!(parse_list(b"<html>", "x86_64").is_err());
+        assert!(parse_list(b"<html>").is_err());
         assert!(list("{}").unwrap().is_empty());
     }
 }

@@ -17,16 +17,7 @@ use crate::output::Output;
 
 /// What pacman needs of root's powers to unpack and own files and to run scriptlets in a chroot (SETFCAP for
 /// packages with file capabilities). All others are dropped, for root too.
-const CAPABILITIES: [&str; 8] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "SETFCAP",
-    "SETGID",
-    "SETUID",
-    "SYS_CHROOT",
-];
+const CAPABILITIES: &str = "CHOWN DAC_OVERRIDE FOWNER FSETID SETFCAP SETGID SETUID SYS_CHROOT";
 
 /// The most that a command whose output is read whole may print, in bytes.
 const MAX_CAPTURED: usize = 1024 * 1024;
@@ -48,6 +39,8 @@ pub struct Container<'e> {
     engine: &'e Engine,
     id: String,
     stdin: Option<Body>,
+    /// When the commands in it are given up.
+    deadline: Deadline,
 }
 
 impl<'e> Container<'e> {
@@ -61,11 +54,12 @@ impl<'e> Container<'e> {
         image: &str,
         run: &str,
         network: Option<&str>,
+        deadline: Deadline,
     ) -> Result<Self, Error> {
         let mut host = json!({
             "AutoRemove": true,
             "CapDrop": ["ALL"],
-            "CapAdd": CAPABILITIES,
+            "CapAdd": CAPABILITIES.split(' ').collect::<Vec<_>>(),
             "SecurityOpt": ["no-new-privileges"],
             "LogConfig": {"Type": "none"},
         });
@@ -91,6 +85,7 @@ impl<'e> Container<'e> {
             engine,
             id: engine.create_container(name, config)?,
             stdin: None,
+            deadline,
         };
         // Attached before it is started, so that it never runs without us.
         container.stdin = Some(engine.attach_stdin(&container.id)?);
@@ -116,7 +111,7 @@ impl<'e> Container<'e> {
     ///
     /// # Errors
     /// Those of the requests; a command that isn't there.
-    pub fn exec(&self, command: &Command, deadline: Deadline) -> Result<Exec<'_>, Error> {
+    pub fn exec(&self, command: &Command) -> Result<Exec<'_>, Error> {
         log::debug!("{}: {:?}", command.doing, command.argv);
         let config = json!({
             "AttachStdout": true,
@@ -127,14 +122,13 @@ impl<'e> Container<'e> {
             "Env": command.env,
         });
         let doing = command.doing.to_owned();
-        let (id, frames) = self.engine.exec(&doing, &self.id, config, deadline)?;
+        let (id, frames) = self.engine.exec(&doing, &self.id, config, self.deadline)?;
         Ok(Exec {
             container: self,
             id,
             doing,
             frames,
             output: Output::default(),
-            deadline,
         })
     }
 
@@ -142,8 +136,8 @@ impl<'e> Container<'e> {
     ///
     /// # Errors
     /// Those of [`Container::exec`] and [`Exec::finish`].
-    pub fn run(&self, command: &Command, deadline: Deadline) -> Result<(), Error> {
-        let mut exec = self.exec(command, deadline)?;
+    pub fn run(&self, command: &Command) -> Result<(), Error> {
+        let mut exec = self.exec(command)?;
         let mut buffer = [0; 8192];
         let read = loop {
             match exec.frames.read(&mut buffer) {
@@ -159,8 +153,8 @@ impl<'e> Container<'e> {
     ///
     /// # Errors
     /// Those of [`Container::run`], and more than a mebibyte of output.
-    pub fn capture(&self, command: &Command, deadline: Deadline) -> Result<Vec<u8>, Error> {
-        let mut exec = self.exec(command, deadline)?;
+    pub fn capture(&self, command: &Command) -> Result<Vec<u8>, Error> {
+        let mut exec = self.exec(command)?;
         let mut captured = vec![];
         let read = (&mut exec)
             .take(MAX_CAPTURED as u64 + 1)
@@ -194,7 +188,6 @@ pub struct Exec<'c> {
     doing: String,
     frames: Frames<BodyReader<'static>>,
     output: Output,
-    deadline: Deadline,
 }
 
 impl Exec<'_> {
@@ -203,15 +196,19 @@ impl Exec<'_> {
     /// # Errors
     /// Any end but exit code 0, with the last lines of the output.
     pub fn finish(self, read: IoResult<()>) -> Result<(), Error> {
+        let Container {
+            engine,
+            deadline,
+            id,
+            ..
+        } = self.container;
         let code = read.map_err(|error| error.to_string()).and_then(|()| {
-            self.container
-                .engine
-                .exec_exit_code(&self.doing, &self.container.id, &self.id, self.deadline)
-                .map_err(|error| error.to_string())
+            let code = engine.exec_exit_code(&self.doing, id, &self.id, *deadline);
+            code.map_err(|error| error.to_string())
         });
         let ended = match code {
             Ok(0) => return Ok(()),
-            _ if self.deadline.passed() => "stopped at the time limit".to_owned(),
+            _ if deadline.passed() => "stopped at the time limit".to_owned(),
             Ok(code) => format!("ended with exit code {code}"),
             Err(reason) => format!("was lost: {reason}"),
         };

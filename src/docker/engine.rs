@@ -179,9 +179,8 @@ impl Engine {
         Ok(Deserializer::from_reader(reader)
             .into_iter()
             .map(move |message| {
-                message.map_err(|error| Error::NoAnswer {
-                    doing: doing.to_owned(),
-                    reason: format!("the engine's stream of messages broke: {error}"),
+                message.map_err(|error| {
+                    Error::no_answer(doing, format!("the stream of messages broke: {error}"))
                 })
             }))
     }
@@ -369,10 +368,7 @@ impl Engine {
         let code = exec["ExitCode"]
             .as_i64()
             .filter(|_| exec["Running"] == false);
-        code.ok_or_else(|| Error::NoAnswer {
-            doing: doing.to_owned(),
-            reason: "the container ended before the command did".to_owned(),
-        })
+        code.ok_or_else(|| Error::no_answer(doing, "the container ended before the command did"))
     }
 
     fn wait_for_end(

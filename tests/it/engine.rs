@@ -27,8 +27,8 @@ fn exit_codes_and_output_are_those_of_the_command() {
     let _world = World::new();
     let engine = Engine::open(&Host::Unix("/var/run/docker.sock".into())).unwrap();
     let deadline = Deadline::after(Duration::from_secs(60));
-    let container = Container::start(&engine, None, &BASE_IMAGE, "test", None).unwrap();
-    let script = |script: &str| container.capture(&sh(&["bash", "-c", script]), deadline);
+    let container = Container::start(&engine, None, &BASE_IMAGE, "test", None, deadline).unwrap();
+    let script = |script: &str| container.capture(&sh(&["bash", "-c", script]));
 
     assert_eq!(script("echo out; echo err >&2").unwrap(), b"out\n");
     let error = script("echo out; echo err >&2; exit 3")
@@ -45,16 +45,18 @@ fn exit_codes_and_output_are_those_of_the_command() {
     assert_eq!(error, "sh: ended with exit code 5");
     let error = script("head -c 2000000 /dev/zero").unwrap_err().to_string();
     assert_eq!(error, "sh: prints more than 1 MiB");
-    assert!(container.run(&sh(&["no-such-command"]), deadline).is_err());
-    let short = Deadline::after(Duration::from_secs(1));
+    assert!(container.run(&sh(&["no-such-command"])).is_err());
+    drop(container);
+
+    let short = Deadline::after(Duration::from_secs(5));
+    let container = Container::start(&engine, None, &BASE_IMAGE, "test", None, short).unwrap();
     let error = container
-        .run(&sh(&["bash", "-c", "echo on time; sleep 1000"]), short)
+        .run(&sh(&["bash", "-c", "echo on time; sleep 1000"]))
         .unwrap_err();
     assert_eq!(
         error.to_string(),
         "sh: stopped at the time limit\n    | on time"
     );
-
     drop(container);
     assert_nothing_left();
 }

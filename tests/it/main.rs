@@ -13,3 +13,4 @@ mod hostile;
 mod job;
 mod killed;
 mod tls;
+mod wild;

@@ -7,6 +7,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
@@ -28,6 +29,8 @@ struct State {
     requests: Mutex<Vec<String>>,
     requested: Condvar,
     faults: Mutex<HashMap<String, String>>,
+    /// Whether it is a newer one (0.5), with targets instead of repos.
+    is_newer: AtomicBool,
 }
 
 const DEFAULT_ARCH: &str = std::env::consts::ARCH;
@@ -53,6 +56,7 @@ impl Standin {
             requests: Mutex::default(),
             requested: Condvar::new(),
             faults: Mutex::default(),
+            is_newer: AtomicBool::new(false),
         });
         let shared = Arc::clone(&state);
         thread::spawn(move || {
@@ -81,6 +85,18 @@ impl Standin {
         // Descending, so that a client that sorts by id is found out.
         let uuid = format!("{:08x}-0000-4000-8000-000000000000", 0xffff - repos.len());
         repos.push((uuid, entry));
+    }
+
+    /// Becomes a newer server (0.5), whose list has targets.
+    pub fn become_newer(&self) {
+        self.state.is_newer.store(true, Ordering::Relaxed);
+    }
+
+    /// Replaces a piece of text in the URLs of the list.
+    pub fn change_list(&self, from: &str, to: &str) {
+        for (_, repo) in self.state.repos.lock().unwrap().iter_mut() {
+            repo["url"] = repo["url"].as_str().unwrap().replace(from, to).into();
+        }
     }
 
     pub fn clear_list(&self) {
@@ -163,6 +179,25 @@ impl State {
         let authorised = request.headers.get("x-api-key") == Some(&self.key.lock().unwrap());
         match (request.method.as_str(), segments.as_slice()) {
             ("GET", ["health"]) => message(out, 200, "Healthy."),
+            (_, ["api", "repos", ..]) if self.is_newer.load(Ordering::Relaxed) => not_found(out),
+            (_, ["api", "v1", "targets"]) if !authorised => {
+                answer(out, 401, "text/plain", b"401 Unauthorized")
+            }
+            ("GET", ["api", "v1", "targets"]) if self.is_newer.load(Ordering::Relaxed) => {
+                self.targets(out, &request.query)
+            }
+            ("GET", ["static", ..]) => match fs::read(self.dir.join(&request.path[1..])) {
+                Ok(bytes) if !request.path.contains("..") => answer(out, 200, "text/plain", &bytes),
+                _ => not_found(out),
+            },
+            // A keyserver: the keys are files called `0x<fingerprint>`.
+            ("GET", ["pks", "lookup"]) => {
+                let key = request.query.get("search").map_or("", String::as_str);
+                match fs::read(self.dir.join("pks").join(key)) {
+                    Ok(bytes) => answer(out, 200, "application/pgp-keys", &bytes),
+                    Err(_) => not_found(out),
+                }
+            }
             (_, ["api", "repos", ..]) if !authorised => message(out, 401, "Unauthorized."),
             ("GET", ["api", "repos"]) => {
                 let repos = self.repos.lock().unwrap().clone();
@@ -212,6 +247,35 @@ impl State {
             }
             _ => not_found(out),
         }
+    }
+
+    /// The list as newer servers have it: in pages of 25 unless told, with the architectures as objects, and without
+    /// a `Content-Length`.
+    fn targets(&self, mut out: &TcpStream, query: &HashMap<String, String>) -> io::Result<()> {
+        let number = |name: &str, default: usize| {
+            let value = query.get(name).and_then(|it| it.parse().ok());
+            value.unwrap_or(default)
+        };
+        let repos = self.repos.lock().unwrap().clone();
+        let targets = repos.iter().enumerate().map(|(index, (_, repo))| {
+            let mut target =
+                json!({"id": index + 1, "kind": "git", "branch": "", "path": "", "schedule": ""});
+            for (key, value) in repo.as_object().unwrap() {
+                target[key] = value.clone();
+            }
+            let archs = repo["arch"].as_array().unwrap().iter();
+            let archs = archs.map(|it| json!({"id": 1, "target_id": index + 1, "value": it}));
+            target["arch"] = archs.collect();
+            target
+        });
+        let page: Vec<Value> = targets
+            .skip(number("offset", 0))
+            .take(number("limit", 25))
+            .collect();
+        let text = json!({"message": "", "data": page}).to_string();
+        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n\r\n";
+        out.write_all(head.as_bytes())?;
+        out.write_all(text.as_bytes())
     }
 
     fn add_repo(&self, out: &TcpStream, query: &HashMap<String, String>) -> io::Result<()> {
