@@ -2,7 +2,7 @@
 
 use crate::cli::Settings;
 use crate::docker::Engine;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::run;
 use crate::server::Server;
 
@@ -23,7 +23,7 @@ pub fn check(settings: &Settings) -> (String, u8) {
         Ok(engine) => {
             arch = arch.or_else(|| engine.architecture().ok());
             let is_on = match run::refuse_if_held(&engine) {
-                Err(Error::Busy(who)) => Ok(who),
+                Err(error) if error.kind == Kind::Busy => Ok(error.to_string()),
                 other => other.map(|_| "none is on".to_owned()),
             };
             say("engine", Ok(engine.name));

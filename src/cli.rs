@@ -10,9 +10,10 @@ use lexopt::Parser;
 use lexopt::prelude::*;
 use log::LevelFilter;
 use ureq::http::Uri;
+use ureq::http::uri::Authority;
 
 use crate::docker::Host;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 
 /// What `--help` prints.
 pub const HELP: &str = include_str!("help.txt");
@@ -68,7 +69,7 @@ type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 /// Reads a command line (without the program's name) and the variables that `env` gives.
 ///
 /// # Errors
-/// [`Error::Usage`], always.
+/// [`Kind::Usage`], always.
 pub fn parse(args: impl IntoIterator<Item = OsString>, env: Env) -> Result<Action, Error> {
     let mut parser = Parser::from_args(args);
     let mut flags = HashMap::new();
@@ -105,7 +106,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, env: Env) -> Result<Actio
 }
 
 fn usage(why: impl std::fmt::Display) -> Error {
-    Error::Usage(format!("{why} (see `vieter --help`)"))
+    Error::new(Kind::Usage, format!("{why} (see `vieter --help`)"))
 }
 
 fn settings(
@@ -122,16 +123,15 @@ fn settings(
     }
     let or = |name, default: &str| Ok(value(name)?.unwrap_or_else(|| default.to_owned()));
     let seconds = or("VIETER_TIMEOUT", "3600")?;
-    let timeout = seconds.parse::<NonZeroU32>().map_err(|_| {
-        usage(format!(
-            "{seconds:?} is no time limit: --timeout (VIETER_TIMEOUT) takes 1 to 4294967295 seconds"
-        ))
+    let timeout = seconds.parse::<NonZeroU32>();
+    let timeout = timeout.map_err(|_| {
+        let why = "is no time limit: --timeout (VIETER_TIMEOUT) takes 1 to 4294967295 seconds";
+        usage(format!("{seconds:?} {why}"))
     })?;
     let level = or("VIETER_LOG", "info")?;
     let log_level = level.parse().map_err(|_| {
-        usage(format!(
-            "{level:?} is no log level: --log-level (VIETER_LOG) takes off, error, warn, info, debug or trace"
-        ))
+        let why = "is no log level: --log-level (VIETER_LOG) takes off, error, warn, info, debug or trace";
+        usage(format!("{level:?} {why}"))
     })?;
     Ok(Settings {
         address: parse_address(address)?,
@@ -186,12 +186,12 @@ fn read_value(name: &str, path: &OsStr) -> Result<String, Error> {
 }
 
 fn parse_address(address: String) -> Result<String, Error> {
-    let is_server = address.parse::<Uri>().is_ok_and(|uri| {
+    let is_server = |uri: Uri| {
         matches!(uri.scheme_str(), Some("http" | "https"))
-            && uri.host().is_some_and(|host| !host.is_empty())
             && uri.query().is_none()
-    });
-    if is_server && !address.contains('#') {
+            && !address.contains('#')
+    };
+    if address.parse::<Uri>().is_ok_and(is_server) {
         return Ok(address);
     }
     let why = "is no address of a server: --address (VIETER_ADDRESS) takes http://HOST[:PORT] or https://HOST[:PORT]";
@@ -199,23 +199,16 @@ fn parse_address(address: String) -> Result<String, Error> {
 }
 
 fn parse_host(url: &str) -> Result<Host, Error> {
-    match url.split_once("://") {
-        Some(("unix", path)) if path.starts_with('/') => Ok(Host::Unix(path.into())),
-        Some(("tcp", address)) => {
-            let address = address.trim_end_matches('/');
-            let uri = address.parse::<Uri>().ok();
-            match uri.as_ref().and_then(Uri::authority) {
-                Some(it) if it.as_str() == address && it.port_u16().is_some() => {
-                    Ok(Host::Tcp(address.to_owned()))
-                }
-                _ => Err(usage(format!(
-                    "{url:?} is no address of an engine: --docker-host (DOCKER_HOST) takes tcp://HOST:PORT"
-                ))),
-            }
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let address = rest.trim_end_matches('/');
+    let has_port = |it: Authority| it.port_u16().is_some() && it.as_str() == address;
+    match scheme {
+        "unix" if rest.starts_with('/') => Ok(Host::Unix(rest.into())),
+        "tcp" if address.parse().is_ok_and(has_port) => Ok(Host::Tcp(address.to_owned())),
+        _ => {
+            let why = "is no address of an engine: --docker-host (DOCKER_HOST) takes unix:///PATH or tcp://HOST:PORT";
+            Err(usage(format!("{url:?} {why}")))
         }
-        _ => Err(usage(format!(
-            "{url:?} is no address of an engine: --docker-host (DOCKER_HOST) takes unix:///PATH or tcp://HOST:PORT"
-        ))),
     }
 }
 

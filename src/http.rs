@@ -10,7 +10,7 @@ use ureq::http::{Request, Response};
 use ureq::typestate::AgentScope;
 use ureq::{Agent, AsSendBody, Body};
 
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::output::one_line;
 
 /// The largest answer that is read whole, in bytes.
@@ -74,7 +74,7 @@ impl Client {
     /// Sends one request, given as `METHOD /path`; `deadline` holds for the reading of the answer's body too.
     ///
     /// # Errors
-    /// [`Error::NoAnswer`]. Any status is an answer.
+    /// [`Kind::NoAnswer`]. Any status is an answer.
     pub fn send(
         &self,
         doing: &str,
@@ -100,7 +100,7 @@ impl Client {
     /// Reads an answer's body whole, up to 16 MiB.
     ///
     /// # Errors
-    /// [`Error::NoAnswer`]: a longer body, and whatever ends the connection early.
+    /// [`Kind::NoAnswer`]: a longer body, and whatever ends the connection early.
     pub fn read(&self, doing: &str, answer: Response<Body>) -> Result<Vec<u8>, Error> {
         let body = answer.into_body().into_with_config().limit(MAX_ANSWER);
         body.read_to_vec().map_err(|error| no_answer(doing, &error))
@@ -124,18 +124,23 @@ impl Client {
             // What comes back may repeat what was sent.
             message = message.replace(&self.secret, "***");
         }
-        Error::Refused {
-            doing: doing.to_owned(),
-            status,
-            message: one_line(&message, 500),
-        }
+        let message = one_line(&message, 500);
+        Error::new(
+            Kind::Status(status),
+            format!("{doing}: answered {status}: {message}"),
+        )
     }
+}
+
+/// The error that an answer is which broke off, or never came.
+pub fn broken(doing: &str, why: &str) -> Error {
+    Error::new(Kind::NoAnswer, format!("{doing}: {why}"))
 }
 
 fn no_answer(doing: &str, error: &ureq::Error) -> Error {
     match error {
-        ureq::Error::Timeout(_) => Error::no_answer(doing, "no answer in time"),
-        error => Error::no_answer(doing, one_line(&error.to_string(), 500)),
+        ureq::Error::Timeout(_) => broken(doing, "no answer in time"),
+        error => broken(doing, &one_line(&error.to_string(), 500)),
     }
 }
 

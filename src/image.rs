@@ -131,11 +131,7 @@ fn step(container: &Container, doing: &str, argv: &[&str]) -> Result<(), Error> 
     log::info!("builder image: {doing}");
     let command = root(doing, argv);
     let error = match container.run(&command) {
-        Err(Error::Command { output, .. })
-            if SANDBOX_REFUSED.iter().any(|it| output.contains(it)) =>
-        {
-            output
-        }
+        Err(error) if SANDBOX_REFUSED.iter().any(|it| error.output.contains(it)) => error,
         done => return done,
     };
     log::warn!(

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{Error, Kind};
 
 /// The step of a repository's build that failed: `list` (its entry), `container`, `clone`, `keys`, `version`, `check`,
 /// `dependencies`, `build` or `publish`.
@@ -30,7 +30,8 @@ pub struct Line {
 impl Line {
     /// Whether it is the dependencies that could not be installed: another repository may bring them.
     pub fn lacks_dependencies(&self) -> bool {
-        matches!(&self.outcome, Outcome::Failed("dependencies", Error::Command { ended, .. }) if ended.starts_with("ended"))
+        let ended = |error: &Error| matches!(error.kind, Kind::Command(Some(_)));
+        matches!(&self.outcome, Outcome::Failed("dependencies", error) if ended(error))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::cli::Settings;
 use crate::docker::{Container, Engine, Found};
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::http::Deadline;
 use crate::image::{self, BuilderImage};
 use crate::repo::Builds;
@@ -138,12 +138,12 @@ fn lock<'e>(
     // As often as the name was taken by something that could be cleared away, within reason.
     for _ in 0..3 {
         match Container::start(engine, Some(LOCK), image, run, network, deadline) {
-            Err(error) if error.is_status(409) => clear_lock(engine)?,
+            Err(error) if error.kind == Kind::Status(409) => clear_lock(engine)?,
             started => return started,
         }
     }
     let taken = format!("other runs took the container {LOCK} again and again");
-    Err(Error::Busy(taken))
+    Err(Error::new(Kind::Busy, taken))
 }
 
 /// Clears away a lock container that nobody holds: its run was killed before it was started, or it is just
@@ -166,7 +166,7 @@ fn clear_lock(engine: &Engine) -> Result<(), Error> {
 /// Refuses to go on if another run holds this engine; gives the id of a lock container that nobody holds.
 ///
 /// # Errors
-/// [`Error::Busy`] if one does; a container of that name that isn't ours; those of the engine.
+/// [`Kind::Busy`] if one does; a container of that name that isn't ours; those of the engine.
 pub fn refuse_if_held(engine: &Engine) -> Result<Option<String>, Error> {
     let Some(found) = engine.inspect_container(LOCK)? else {
         return Ok(None);
@@ -177,10 +177,13 @@ pub fn refuse_if_held(engine: &Engine) -> Result<Option<String>, Error> {
             format!("the container {LOCK} ({short})"),
             "it was not made by this program, which needs that name: rename or remove it",
         )),
-        Some(run) if found.is_running => Err(Error::Busy(format!(
-            "another run ({run}) is using this engine: the container {LOCK} ({short}) is running; \
+        Some(run) if found.is_running => Err(Error::new(
+            Kind::Busy,
+            format!(
+                "another run ({run}) is using this engine: the container {LOCK} ({short}) is running; \
              wait until that run has ended, or end its process"
-        ))),
+            ),
+        )),
         Some(_) => Ok(Some(found.id)),
     }
 }
@@ -188,24 +191,19 @@ pub fn refuse_if_held(engine: &Engine) -> Result<Option<String>, Error> {
 /// Removes what killed runs left: whatever bears another run's label, and nothing else. Leftovers are a
 /// nuisance, not an obstacle, so what can't be removed is a warning.
 fn sweep(engine: &Engine, run: &str) {
+    let is_left = |it: &Found| it.run.as_deref() != Some(run);
     let warn = |removed: Result<(), Error>| {
-        if let Err(error) = removed {
-            log::warn!("{error} (left by a killed run; the next run tries again)");
-        }
-    };
-    let left = |found: Result<Vec<Found>, Error>| {
-        let mut found = found.unwrap_or_else(|error| {
-            warn(Err(error));
-            vec![]
+        removed.unwrap_or_else(|error| {
+            log::warn!("{error} (left by a killed run; the next one tries again)")
         });
-        found.retain(|it| it.run.as_deref() != Some(run));
-        found
     };
-    for container in left(engine.our_containers()) {
+    let containers = engine.our_containers().unwrap_or_default();
+    for container in containers.into_iter().filter(is_left) {
         log::info!("removing the container {} of a killed run", container.id);
         warn(engine.remove_container(&container.id));
     }
-    for image in left(engine.our_images()) {
+    let images = engine.our_images().unwrap_or_default();
+    for image in images.into_iter().filter(is_left) {
         // Somebody may have given the image a name of their own, which stays.
         let ours = |tag: &&String| tag.split(':').next() == Some(image::NAME);
         let untagged = Some(&image.id).filter(|_| image.tags.is_empty());

@@ -11,7 +11,7 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, SendBody};
 
 use crate::cli::Settings;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::http::{Client, Deadline, Exactly, encode};
 use crate::output::one_line;
 use crate::pkgbuild::is_package_name;
@@ -72,13 +72,16 @@ impl Server {
         let mut entries = match (self.get_list("GET /api/repos"), &self.ca_file) {
             // An agent trusts either the usual certificates or others, so those that the file holds, a
             // private CA's as a rule, are tried second; the agent that gets through is kept.
-            (Err(Error::NoAnswer { .. }), Some(file)) => {
+            (Err(error), Some(file)) if error.kind == Kind::NoAnswer => {
                 self.http.agent = trusting(file)?;
                 self.get_list("GET /api/repos")
             }
             (answer, _) => answer,
         };
-        if entries.as_ref().is_err_and(|error| error.is_status(404)) {
+        if entries
+            .as_ref()
+            .is_err_and(|it| it.kind == Kind::Status(404))
+        {
             let mut all = vec![];
             for _ in 0..MAX_PAGES {
                 let offset = all.len();

@@ -11,7 +11,7 @@ use serde_json::json;
 use ureq::{Body, BodyReader};
 
 use super::{Engine, Frames, RUN_LABEL, Stream};
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::http::Deadline;
 use crate::output::Output;
 
@@ -206,17 +206,15 @@ impl Exec<'_> {
             let code = engine.exec_exit_code(&self.doing, id, &self.id, *deadline);
             code.map_err(|error| error.to_string())
         });
-        let ended = match code {
+        let (code, ended) = match code {
             Ok(0) => return Ok(()),
-            _ if deadline.passed() => "stopped at the time limit".to_owned(),
-            Ok(code) => format!("ended with exit code {code}"),
-            Err(reason) => format!("was lost: {reason}"),
+            _ if deadline.passed() => (None, "stopped at the time limit".to_owned()),
+            Ok(code) => (Some(code), format!("ended with exit code {code}")),
+            Err(reason) => (None, format!("was lost: {reason}")),
         };
-        Err(Error::Command {
-            doing: self.doing,
-            ended,
-            output: self.output.last_lines(),
-        })
+        let mut error = Error::new(Kind::Command(code), format!("{}: {ended}", self.doing));
+        error.output = self.output.last_lines();
+        Err(error)
     }
 }
 

@@ -9,8 +9,8 @@ use ureq::Body;
 use ureq::http::Response;
 
 use super::{Frames, socket};
-use crate::error::Error;
-use crate::http::{Client, Deadline, encode};
+use crate::error::{Error, Kind};
+use crate::http::{Client, Deadline, broken, encode};
 use crate::output::one_line;
 
 /// The API versions that this program speaks: Engine 20.10's, up to the newest that it was written with.
@@ -180,7 +180,7 @@ impl Engine {
             .into_iter()
             .map(move |message| {
                 message.map_err(|error| {
-                    Error::no_answer(doing, format!("the stream of messages broke: {error}"))
+                    broken(doing, &format!("the stream of messages broke: {error}"))
                 })
             }))
     }
@@ -368,7 +368,7 @@ impl Engine {
         let code = exec["ExitCode"]
             .as_i64()
             .filter(|_| exec["Running"] == false);
-        code.ok_or_else(|| Error::no_answer(doing, "the container ended before the command did"))
+        code.ok_or_else(|| broken(doing, "the container ended before the command did"))
     }
 
     fn wait_for_end(
@@ -409,7 +409,7 @@ impl Found {
 /// `None` for an answer of this status.
 fn unless<T>(status: u16, answer: Result<T, Error>) -> Result<Option<T>, Error> {
     match answer {
-        Err(error) if error.is_status(status) => Ok(None),
+        Err(error) if error.kind == Kind::Status(status) => Ok(None),
         answer => answer.map(Some),
     }
 }
