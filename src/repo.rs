@@ -142,6 +142,16 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
+    /// Runs a command as the build user, where the PKGBUILD is.
+    fn run(&self, doing: &str, argv: &[&str]) -> Result<(), Error> {
+        self.container.run(&builder(doing, argv, &self.dir))
+    }
+
+    /// As [`Build::run`], and gives what it prints.
+    fn capture(&self, doing: &str, argv: &[&str]) -> Result<Vec<u8>, Error> {
+        self.container.capture(&builder(doing, argv, &self.dir))
+    }
+
     /// Clones the repository, or downloads the PKGBUILD that stands for one.
     fn clone(&self) -> Result<(), Error> {
         let url = self.repo.url.as_str();
@@ -158,25 +168,17 @@ impl Build<'_> {
     }
 
     fn read_pkgbuild(&self) -> Result<Pkgbuild, Error> {
-        let argv = ["bash", "-c", pkgbuild::READ];
-        let command = builder("reading the PKGBUILD", &argv, &self.dir);
-        pkgbuild::parse(&self.container.capture(&command)?)
+        pkgbuild::parse(&self.capture("reading the PKGBUILD", &["bash", "-c", pkgbuild::READ])?)
     }
 
     fn import_keys(&self, pkgbuild: &Pkgbuild) -> Result<(), Error> {
         if pkgbuild.keys.is_empty() {
             return Ok(());
         }
-        let mut argv = vec![
-            "bash",
-            "-c",
-            IMPORT_KEYS,
-            "bash",
-            &self.builds.settings.keyservers,
-        ];
+        let servers = self.builds.settings.keyservers.as_str();
+        let mut argv = vec!["bash", "-c", IMPORT_KEYS, "bash", servers];
         argv.extend(pkgbuild.keys.iter().map(String::as_str));
-        self.container
-            .run(&builder("importing keys", &argv, &self.dir))
+        self.run("importing keys", &argv)
     }
 
     /// Lets makepkg write the version that pkgver() finds into the PKGBUILD. Both pkgver() and prepare(), which
@@ -232,14 +234,11 @@ impl Build<'_> {
     }
 
     fn missing_dependencies(&self) -> Result<String, Error> {
-        let argv = ["makepkg", "--printsrcinfo"];
-        let srcinfo = builder("makepkg --printsrcinfo", &argv, &self.dir);
-        let srcinfo = self.container.capture(&srcinfo)?;
+        let srcinfo = self.capture("makepkg --printsrcinfo", &["makepkg", "--printsrcinfo"])?;
         let dependencies = pkgbuild::dependencies(&srcinfo, self.builds.arch);
         let mut argv = vec!["bash", "-c", MISSING, "bash"];
         argv.extend(dependencies.iter().map(String::as_str));
-        let missing = builder("looking for missing dependencies", &argv, &self.dir);
-        let missing = self.container.capture(&missing)?;
+        let missing = self.capture("looking for missing dependencies", &argv)?;
         Ok(String::from_utf8_lossy(&missing).into_owned())
     }
 
@@ -272,7 +271,7 @@ impl Build<'_> {
 
     fn makepkg(&self, doing: &str, options: &[&str]) -> Result<(), Error> {
         let argv = [&["bash", "-c", MAKEPKG, "makepkg", "--noconfirm"], options].concat();
-        self.container.run(&builder(doing, &argv, &self.dir))
+        self.run(doing, &argv)
     }
 
     /// Publishes the archives that the server lacks, or all if it was told so.
@@ -287,10 +286,8 @@ impl Build<'_> {
         let mut outcome = Outcome::UpToDate;
         for (file, size) in archives {
             let path = format!("{PKGDEST}/{file}");
-            let argv = ["bsdtar", "-xOqf", &path, ".PKGINFO"];
-            let pkginfo = self
-                .container
-                .capture(&builder("reading .PKGINFO", &argv, PKGDEST))?;
+            let pkginfo =
+                self.capture("reading .PKGINFO", &["bsdtar", "-xOqf", &path, ".PKGINFO"])?;
             let (name, version) = pkgbuild::parse_pkginfo(&pkginfo)?;
             if !self.builds.settings.force && self.has(&format!("{name}-{version}"))? {
                 log::info!("{name} {version} is published already");
@@ -300,12 +297,10 @@ impl Build<'_> {
             log::info!("publishing {name} {version} ({size} bytes) to {repo}");
             // Straight from the container to the server.
             let argv = ["cat", "--", &path];
-            let mut archive =
-                self.container
-                    .exec(&builder("reading the archive", &argv, PKGDEST))?;
-            self.builds
-                .server
-                .publish(repo, &file, &mut archive, size, self.deadline)?;
+            let cat = builder("reading the archive", &argv, &self.dir);
+            let archive = &mut self.container.exec(&cat)?;
+            let Builds { server, .. } = self.builds;
+            server.publish(repo, &file, archive, size, self.deadline)?;
             outcome = Outcome::Built;
         }
         Ok(outcome)
@@ -313,18 +308,15 @@ impl Build<'_> {
 
     /// The regular files in PKGDEST that are called as package archives are, with their sizes in bytes.
     fn archives(&self) -> Result<Vec<(String, u64)>, Error> {
-        let argv = "find . -mindepth 1 -maxdepth 1 -type f -printf %s/%f\\0";
+        let argv = "find /build/packages -mindepth 1 -maxdepth 1 -type f -printf %s/%f\\0";
         let argv: Vec<&str> = argv.split(' ').collect();
-        let listing = self
-            .container
-            .capture(&builder("listing PKGDEST", &argv, PKGDEST))?;
-        let listing = String::from_utf8_lossy(&listing).into_owned();
-        let mut archives = vec![];
-        for (size, file) in listing.split('\0').filter_map(|line| line.split_once('/')) {
-            if let (true, Ok(size)) = (pkgbuild::is_archive_name(file), size.parse()) {
-                archives.push((file.to_owned(), size));
-            }
-        }
+        let listing = self.capture("listing PKGDEST", &argv)?;
+        let listing = String::from_utf8_lossy(&listing);
+        let files = listing.split('\0').filter_map(|line| line.split_once('/'));
+        let archives = files.filter(|(_, file)| pkgbuild::is_archive_name(file));
+        let mut archives: Vec<_> = archives
+            .filter_map(|(size, file)| Some((file.to_owned(), size.parse().ok()?)))
+            .collect();
         archives.sort();
         Ok(archives)
     }

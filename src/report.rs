@@ -52,38 +52,48 @@ impl fmt::Display for Line {
 
 /// All of a run, in the order in which it happened.
 #[derive(Debug, Default)]
-pub struct Summary(pub Vec<Line>);
+pub struct Summary {
+    lines: Vec<Line>,
+    built: usize,
+    up_to_date: usize,
+    failed: usize,
+}
 
 impl Summary {
     /// Adds a line, and says it in the log.
     pub fn add(&mut self, line: Line) {
         match &line.outcome {
+            Outcome::Built => self.built += 1,
+            Outcome::UpToDate => self.up_to_date += 1,
+            Outcome::Failed(..) => self.failed += 1,
+        }
+        match &line.outcome {
             Outcome::Failed(step, error) => log::error!("{}: failed at {step}: {error}", line.name),
             _ => log::info!("{line}"),
         }
-        self.0.push(line);
+        self.lines.push(line);
+    }
+
+    /// How many repositories were built.
+    pub fn built(&self) -> usize {
+        self.built
     }
 
     /// 0 if all went well, 1 if a repository failed.
     pub fn exit_code(&self) -> u8 {
-        self.count(|outcome| matches!(outcome, Outcome::Failed(..)))
-            .min(1) as u8
-    }
-
-    fn count(&self, is: impl Fn(&Outcome) -> bool) -> usize {
-        self.0.iter().filter(|line| is(&line.outcome)).count()
+        self.failed.min(1) as u8
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|line| writeln!(f, "{line}"))?;
-        writeln!(
-            f,
-            "{} built, {} up to date, {} failed",
-            self.count(|outcome| matches!(outcome, Outcome::Built)),
-            self.count(|outcome| matches!(outcome, Outcome::UpToDate)),
-            self.count(|outcome| matches!(outcome, Outcome::Failed(..))),
-        )
+        let Summary {
+            lines,
+            built,
+            up_to_date,
+            failed,
+        } = self;
+        lines.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        writeln!(f, "{built} built, {up_to_date} up to date, {failed} failed")
     }
 }

@@ -74,9 +74,8 @@ pub fn run(settings: &Settings) -> Result<Summary, Error> {
         without: RefCell::default(),
     };
     // One that lacks dependencies waits for what the others publish, and is tried again if they did.
-    let mut built = 0;
     let is_due = |it: &Waiting, built| it.tried.as_ref().is_none_or(|(then, _)| *then < built);
-    while let Some(next) = waiting.iter().position(|it| is_due(it, built)) {
+    while let Some(next) = waiting.iter().position(|it| is_due(it, summary.built())) {
         if !lock.is_running()? {
             let why = "it is gone, so another run may take this engine; something removed it or cut the \
                 connection to it (a proxy's idle timeout?)";
@@ -87,11 +86,10 @@ pub fn run(settings: &Settings) -> Result<Summary, Error> {
         let line = builds.build(&it.repo, it.name.clone());
         if line.lacks_dependencies() {
             log::info!("{}: lacks dependencies, for now", line.name);
-            it.tried = Some((built, line));
+            it.tried = Some((summary.built(), line));
             waiting.push(it);
             continue;
         }
-        built += usize::from(matches!(line.outcome, Outcome::Built));
         summary.add(line);
     }
     let failed = waiting.into_iter().filter_map(|it| it.tried);

@@ -4,7 +4,6 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use ureq::http::Response;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
@@ -69,37 +68,37 @@ impl Server {
     /// # Errors
     /// No answer, any but 200, a list that can't be read. An entry that can't be used is no error of the list.
     pub fn list(&mut self, arch: &str) -> Result<Vec<Entry>, Error> {
-        let mut entries = match (self.get_list("GET /api/repos"), &self.ca_file) {
+        let mut list = self.get_list("GET /api/repos");
+        if let (Err(error), Some(file)) = (&list, &self.ca_file) {
             // An agent trusts either the usual certificates or others, so those that the file holds, a
             // private CA's as a rule, are tried second; the agent that gets through is kept.
-            (Err(error), Some(file)) if error.kind == Kind::NoAnswer => {
+            if error.kind == Kind::NoAnswer {
                 self.http.agent = trusting(file)?;
-                self.get_list("GET /api/repos")
+                list = self.get_list("GET /api/repos");
             }
-            (answer, _) => answer,
-        };
-        if entries
-            .as_ref()
-            .is_err_and(|it| it.kind == Kind::Status(404))
-        {
-            let mut all = vec![];
-            for _ in 0..MAX_PAGES {
-                let offset = all.len();
-                let page =
-                    self.get_list(&format!("GET /api/v1/targets?limit=100&offset={offset}"))?;
-                if page.is_empty() {
-                    break;
-                }
-                all.extend(page);
-            }
-            entries = Ok(all);
         }
-        let advice = "is it a private CA's? set SSL_CERT_FILE to a file with its certificate";
-        let entries = entries.map_err(|error| match error.to_string().contains("certificate") {
-            true => error.advise(advice),
-            false => error,
-        })?;
+        let entries = match list {
+            Err(error) if error.kind == Kind::Status(404) => self.get_targets()?,
+            Err(error) if error.to_string().contains("certificate") => {
+                return Err(error
+                    .advise("a private CA's? set SSL_CERT_FILE to a file with its certificate"));
+            }
+            list => list?,
+        };
         Ok(to_build(&entries, arch))
+    }
+
+    fn get_targets(&self) -> Result<Vec<(String, Value)>, Error> {
+        let mut targets = vec![];
+        for _ in 0..MAX_PAGES {
+            let request = format!("GET /api/v1/targets?limit=100&offset={}", targets.len());
+            let page = self.get_list(&request)?;
+            if page.is_empty() {
+                break;
+            }
+            targets.extend(page);
+        }
+        Ok(targets)
     }
 
     fn get_list(&self, request: &str) -> Result<Vec<(String, Value)>, Error> {
@@ -181,74 +180,43 @@ impl Server {
 fn trusting(file: &Path) -> Result<Agent, Error> {
     let doing = format!("reading {}, which SSL_CERT_FILE names", file.display());
     let pem = std::fs::read(file).map_err(|error| Error::unusable(&doing, error.to_string()))?;
-    let certificates: Vec<_> = parse_pem(&pem)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
+    let certificate = |item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    };
+    let certificates: Vec<_> = parse_pem(&pem).filter_map(certificate).collect();
     let roots = RootCerts::new_with_certs(&certificates);
     let tls = TlsConfig::builder().root_certs(roots).build();
     Ok(Client::config().tls_config(tls).build().new_agent())
 }
 
-/// The answer's `data`: an object of entries by id, whose order counts, which a serde_json map would lose; or the list
-/// of a newer server, whose entries have an `id` each.
-struct Data(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Data {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Data;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-                f.write_str("repositories")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Data, A::Error> {
-                std::iter::from_fn(|| map.next_entry().transpose())
-                    .collect::<Result<_, _>>()
-                    .map(Data)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Data, A::Error> {
-                let with_id = |it: Value| (it["id"].to_string(), it);
-                let entries = std::iter::from_fn(|| seq.next_element().transpose());
-                entries
-                    .map(|it| it.map(with_id))
-                    .collect::<Result<_, _>>()
-                    .map(Data)
-            }
-        }
-        deserializer.deserialize_any(InOrder)
-    }
-}
-
+/// The entries by id: an object of them, whose order counts, or the list of a newer server, where each has its `id`.
 fn parse_list(text: &[u8]) -> Result<Vec<(String, Value)>, String> {
-    #[derive(serde::Deserialize)]
-    struct Answer {
-        data: Data,
+    let answer: Value = serde_json::from_slice(text).unwrap_or_default();
+    match &answer["data"] {
+        Value::Object(map) => Ok(map
+            .iter()
+            .map(|(id, it)| (id.clone(), it.clone()))
+            .collect()),
+        Value::Array(list) => Ok(list
+            .iter()
+            .map(|it| (it["id"].to_string(), it.clone()))
+            .collect()),
+        _ => Err("the answer is not a list of repositories".to_owned()),
     }
-    let answer: Answer = serde_json::from_slice(text)
-        .map_err(|error| format!("the answer is not a list of repositories: {error}"))?;
-    Ok(answer.data.0)
 }
 
 /// The entries that hold `arch`, and those that hold no architectures at all, which is for [`parse_repo`] to say.
 fn to_build(entries: &[(String, Value)], arch: &str) -> Vec<Entry> {
     let is_ours = |it: &Value| it["value"].as_str().or(it.as_str()).unwrap_or("").trim() == arch;
-    let is_for = |entry: &Value| {
-        entry["arch"]
-            .as_array()
-            .is_none_or(|archs| archs.iter().any(is_ours))
-    };
-    let entries = entries.iter().filter(|(_, entry)| is_for(entry));
-    let entries = entries.map(|(id, entry)| Entry {
-        name: one_line(text_of(entry, "url").unwrap_or(id), 200),
-        repo: parse_repo(entry).map_err(|why| {
-            Error::unusable(format!("entry {} of the list", one_line(id, 100)), why)
-        }),
+    let is_for = |archs: &Vec<Value>| archs.iter().any(is_ours);
+    let entries = entries
+        .iter()
+        .filter(|(_, it)| it["arch"].as_array().is_none_or(is_for));
+    let entries = entries.map(|(id, it)| Entry {
+        name: one_line(text_of(it, "url").unwrap_or(id), 200),
+        repo: parse_repo(it)
+            .map_err(|why| Error::unusable(format!("entry {}", one_line(id, 100)), why)),
     });
     entries.collect()
 }
