@@ -26,7 +26,7 @@ pub fn check(settings: &Settings) -> (String, u8) {
                 Err(error) if error.kind == Kind::Busy => Ok(error.to_string()),
                 other => other.map(|_| "none is on".to_owned()),
             };
-            say("engine", Ok(engine.name));
+            say("engine", Ok(format!("{} answers", engine.name())));
             say("run", is_on);
         }
         Err(error) => say("engine", Err(error)),

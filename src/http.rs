@@ -47,20 +47,22 @@ pub struct Client {
     pub agent: Agent,
     /// What comes before every path, without a slash at its end.
     pub base: String,
+    /// What messages call the server.
+    pub name: String,
     /// What no message may show, or nothing.
+    pub secret: String,
+}
+
+/// What came back.
+pub struct Answer {
+    /// The request that it is an answer to, for messages.
+    what: String,
+    pub status: u16,
+    response: Response<Body>,
     secret: String,
 }
 
 impl Client {
-    /// A client that sends its requests by way of `agent`.
-    pub fn new(agent: Agent, base: &str, secret: &str) -> Client {
-        Client {
-            agent,
-            base: base.to_owned(),
-            secret: secret.to_owned(),
-        }
-    }
-
     /// What every agent here has to have: statuses are answers rather than errors, and a redirect is an answer
     /// too (following one could carry the key to another host).
     pub fn config() -> ConfigBuilder<AgentScope> {
@@ -77,12 +79,12 @@ impl Client {
     /// [`Kind::NoAnswer`]. Any status is an answer.
     pub fn send(
         &self,
-        doing: &str,
         request: &str,
         headers: &[(&str, &str)],
         body: impl AsSendBody,
         deadline: Deadline,
-    ) -> Result<Response<Body>, Error> {
+    ) -> Result<Answer, Error> {
+        let (what, secret) = (format!("{request} at {}", self.name), self.secret.clone());
         let send = || {
             let (method, path) = request.split_once(' ').unwrap_or(("GET", request));
             let url = format!("{}{path}", self.base);
@@ -94,54 +96,70 @@ impl Client {
             let left = Some(deadline.left());
             self.agent.run(request.timeout_global(left).build())
         };
-        send().map_err(|error| no_answer(doing, &error))
+        let response = send().map_err(|error| no_answer(&what, &error))?;
+        let status = response.status().as_u16();
+        Ok(Answer {
+            what,
+            status,
+            response,
+            secret,
+        })
+    }
+}
+
+impl Answer {
+    /// The body, whose reader gives it as it comes.
+    pub fn into_body(self) -> Body {
+        self.response.into_body()
     }
 
-    /// Reads an answer's body whole, up to 16 MiB.
+    /// Reads the body whole, up to 16 MiB.
     ///
     /// # Errors
     /// [`Kind::NoAnswer`]: a longer body, and whatever ends the connection early.
-    pub fn read(&self, doing: &str, answer: Response<Body>) -> Result<Vec<u8>, Error> {
-        let body = answer.into_body().into_with_config().limit(MAX_ANSWER);
-        body.read_to_vec().map_err(|error| no_answer(doing, &error))
+    pub fn read(self) -> Result<Vec<u8>, Error> {
+        let body = self
+            .response
+            .into_body()
+            .into_with_config()
+            .limit(MAX_ANSWER);
+        body.read_to_vec()
+            .map_err(|error| no_answer(&self.what, &error))
     }
 
     /// The error that an unwanted answer is, with the message that it brings: both servers send JSON with a
-    /// `message`, but what stands in front of them may send anything.
-    pub fn refused(&self, doing: &str, answer: Response<Body>) -> Error {
-        let status = answer.status().as_u16();
-        let location = answer
+    /// `message`, but what stands in front of them may send anything. It may repeat what it was sent.
+    pub fn refused(self) -> Error {
+        let (what, status, secret) = (self.what.clone(), self.status, self.secret.clone());
+        let location = self
+            .response
             .headers()
             .get("location")
             .map(|it| it.as_bytes().to_vec());
         let location = String::from_utf8(location.unwrap_or_default()).unwrap_or_default();
-        let text = self.read(doing, answer).unwrap_or_default();
+        let text = self.read().unwrap_or_default();
         let json: Value = serde_json::from_slice(&text).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let message = json["message"].as_str().unwrap_or(&text);
-        let mut message = [location.as_str(), message].join(" ");
-        if !self.secret.is_empty() {
-            // What comes back may repeat what was sent.
-            message = message.replace(&self.secret, "***");
-        }
+        let message = [location.as_str(), json["message"].as_str().unwrap_or(&text)].join(" ");
+        let message = if secret.is_empty() {
+            message
+        } else {
+            message.replace(&secret, "***")
+        };
         let message = one_line(&message, 500);
         Error::new(
             Kind::Status(status),
-            format!("{doing}: answered {status}: {message}"),
+            format!("{what}: answered {status}: {message}"),
         )
     }
 }
 
-/// The error that an answer is which broke off, or never came.
-pub fn broken(doing: &str, why: &str) -> Error {
-    Error::new(Kind::NoAnswer, format!("{doing}: {why}"))
-}
-
-fn no_answer(doing: &str, error: &ureq::Error) -> Error {
-    match error {
-        ureq::Error::Timeout(_) => broken(doing, "no answer in time"),
-        error => broken(doing, &one_line(&error.to_string(), 500)),
-    }
+fn no_answer(what: &str, error: &ureq::Error) -> Error {
+    let why = match error {
+        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+        error => one_line(&error.to_string(), 500),
+    };
+    Error::new(Kind::NoAnswer, format!("{what}: {why}"))
 }
 
 /// Gives exactly the announced number of bytes of a reader. One that ends earlier is an error, not an end, and so

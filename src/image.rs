@@ -42,31 +42,36 @@ const SANDBOX_REFUSED: [&str; 2] = [
     "switching to sandbox user",
 ];
 
+const ROOT_ENV: [&str; 3] = [PATH, "HOME=/root", "LANG=C.UTF-8"];
+const BUILDER_ENV: [&str; 5] = [
+    PATH,
+    "HOME=/build",
+    "LANG=C.UTF-8",
+    "PKGDEST=/build/packages",
+    "GIT_TERMINAL_PROMPT=0",
+];
+
 /// A command as root: only for pacman and what prepares the image, never for a repository's code.
 pub fn root<'a>(doing: &'a str, argv: &'a [&'a str]) -> Command<'a> {
+    let (user, workdir, env) = ("0", "/", &ROOT_ENV[..]);
     Command {
         doing,
         argv,
-        user: "0",
-        workdir: "/",
-        env: &[PATH, "HOME=/root", "LANG=C.UTF-8"],
+        user,
+        workdir,
+        env,
     }
 }
 
 /// A command as the build user, in `workdir`.
 pub fn builder<'a>(doing: &'a str, argv: &'a [&'a str], workdir: &'a str) -> Command<'a> {
+    let (user, env) = ("builder", &BUILDER_ENV[..]);
     Command {
         doing,
         argv,
-        user: "builder",
+        user,
         workdir,
-        env: &[
-            PATH,
-            "HOME=/build",
-            "LANG=C.UTF-8",
-            "PKGDEST=/build/packages",
-            "GIT_TERMINAL_PROMPT=0",
-        ],
+        env,
     }
 }
 

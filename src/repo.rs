@@ -300,7 +300,7 @@ impl Build<'_> {
             let cat = builder("reading the archive", &argv, &self.dir);
             let archive = &mut self.container.exec(&cat)?;
             let Builds { server, .. } = self.builds;
-            server.publish(repo, &file, archive, size, self.deadline)?;
+            server.publish(repo, archive, size, self.deadline)?;
             outcome = Outcome::Built;
         }
         Ok(outcome)

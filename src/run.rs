@@ -28,7 +28,6 @@ const START: Duration = Duration::from_secs(5);
 /// What keeps the run from being done. A repository that fails is in the summary instead.
 pub fn run(settings: &Settings) -> Result<Summary, Error> {
     let engine = Engine::open(&settings.docker_host)?;
-    log::info!("engine: {}", engine.name);
     let arch = match &settings.arch {
         Some(arch) => arch.clone(),
         None => engine.architecture()?,

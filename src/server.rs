@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
-use ureq::http::Response;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body, SendBody};
+use ureq::{Agent, SendBody};
 
 use crate::cli::Settings;
 use crate::error::{Error, Kind};
-use crate::http::{Client, Deadline, Exactly, encode};
+use crate::http::{Answer, Client, Deadline, Exactly, encode};
 use crate::output::one_line;
 use crate::pkgbuild::is_package_name;
 
@@ -45,7 +44,6 @@ pub struct Entry {
 /// A client of one server.
 pub struct Server {
     http: Client,
-    key: String,
     /// Certificates in PEM that are trusted beside the usual ones.
     ca_file: Option<PathBuf>,
 }
@@ -55,9 +53,19 @@ impl Server {
     pub fn new(settings: &Settings) -> Server {
         let agent = Client::config().build().new_agent();
         let address = settings.address.trim_end_matches('/');
+        let (base, name, secret) = (
+            address.to_owned(),
+            address.to_owned(),
+            settings.api_key.clone(),
+        );
+        let http = Client {
+            agent,
+            base,
+            name,
+            secret,
+        };
         Server {
-            http: Client::new(agent, address, &settings.api_key),
-            key: settings.api_key.clone(),
+            http,
             ca_file: settings.ca_file.clone(),
         }
     }
@@ -102,15 +110,15 @@ impl Server {
     }
 
     fn get_list(&self, request: &str) -> Result<Vec<(String, Value)>, Error> {
-        let doing = format!("getting the list of repositories from {}", self.http.base);
-        let headers = [("X-Api-Key", self.key.as_str())];
+        let key = [("X-Api-Key", self.http.secret.as_str())];
         let answer = self
             .http
-            .send(&doing, request, &headers, (), Deadline::after(PATIENCE))?;
-        if answer.status() != 200 {
-            return Err(self.refused(&doing, answer));
+            .send(request, &key, (), Deadline::after(PATIENCE))?;
+        if answer.status != 200 {
+            return Err(refused(answer));
         }
-        parse_list(&self.http.read(&doing, answer)?).map_err(|why| Error::unusable(doing, why))
+        let what = format!("{request} at {}", self.http.name);
+        parse_list(&answer.read()?).map_err(|why| Error::unusable(what, why))
     }
 
     /// Whether a version of a package (`<name>-<version>`) or a file is published (`HEAD /<repo>/<arch>/<file>`).
@@ -124,16 +132,14 @@ impl Server {
         file: &str,
         deadline: Deadline,
     ) -> Result<bool, Error> {
-        let path = format!("/{}/{}/{}", encode(repo), encode(arch), encode(file));
-        let doing = format!("asking {} for {path}", self.http.base);
-        let deadline = deadline.at_most(PATIENCE);
+        let request = format!("HEAD /{}/{}/{}", encode(repo), encode(arch), encode(file));
         let answer = self
             .http
-            .send(&doing, &format!("HEAD {path}"), &[], (), deadline)?;
-        match answer.status().as_u16() {
+            .send(&request, &[], (), deadline.at_most(PATIENCE))?;
+        match answer.status {
             200 => Ok(true),
             404 => Ok(false),
-            _ => Err(self.refused(&doing, answer)),
+            _ => Err(refused(answer)),
         }
     }
 
@@ -144,36 +150,34 @@ impl Server {
     pub fn publish(
         &self,
         repo: &str,
-        file: &str,
         archive: &mut dyn Read,
         size: u64,
         deadline: Deadline,
     ) -> Result<(), Error> {
-        let doing = format!("publishing {file} to {}/{repo}", self.http.base);
         let request = format!("POST /{}/publish", encode(repo));
         let length = size.to_string();
         let headers = [
-            ("X-Api-Key", self.key.as_str()),
+            ("X-Api-Key", self.http.secret.as_str()),
             ("Content-Length", &length),
         ];
         let mut archive = Exactly::new(archive, size);
         let body = SendBody::from_reader(&mut archive);
-        let answer = self.http.send(&doing, &request, &headers, body, deadline)?;
-        match answer.status().as_u16() {
+        let answer = self.http.send(&request, &headers, body, deadline)?;
+        match answer.status {
             200 => Ok(()),
-            _ => Err(self.refused(&doing, answer)),
+            _ => Err(refused(answer)),
         }
     }
+}
 
-    fn refused(&self, doing: &str, answer: Response<Body>) -> Error {
-        let advice = match answer.status().as_u16() {
-            300..=399 => "set --address to where the server really is",
-            401 | 403 => "does VIETER_API_KEY hold this server's key?",
-            404 => "is --address that of a Vieter server?",
-            _ => return self.http.refused(doing, answer),
-        };
-        self.http.refused(doing, answer).advise(advice)
-    }
+fn refused(answer: Answer) -> Error {
+    let advice = match answer.status {
+        300..=399 => "set --address to where the server really is",
+        401 | 403 => "does VIETER_API_KEY hold this server's key?",
+        404 => "is --address that of a Vieter server?",
+        _ => return answer.refused(),
+    };
+    answer.refused().advise(advice)
 }
 
 /// An agent that trusts the certificates in this file, and no others.

@@ -8,9 +8,9 @@
 use std::io::{Read, Result as IoResult};
 
 use serde_json::json;
-use ureq::{Body, BodyReader};
+use ureq::Body;
 
-use super::{Engine, Frames, RUN_LABEL, Stream};
+use super::{Engine, RUN_LABEL, Stream, engine};
 use crate::error::{Error, Kind};
 use crate::http::Deadline;
 use crate::output::Output;
@@ -57,29 +57,16 @@ impl<'e> Container<'e> {
         deadline: Deadline,
     ) -> Result<Self, Error> {
         let mut host = json!({
-            "AutoRemove": true,
-            "CapDrop": ["ALL"],
-            "CapAdd": CAPABILITIES.split(' ').collect::<Vec<_>>(),
-            "SecurityOpt": ["no-new-privileges"],
-            "LogConfig": {"Type": "none"},
+            "AutoRemove": true, "LogConfig": {"Type": "none"}, "SecurityOpt": ["no-new-privileges"],
+            "CapDrop": ["ALL"], "CapAdd": CAPABILITIES.split(' ').collect::<Vec<_>>(),
         });
         if let Some(network) = network {
             host["NetworkMode"] = network.into();
         }
         let config = json!({
-            "Image": image,
-            "Entrypoint": ["cat"],
-            "Cmd": [],
-            "User": "0",
-            "WorkingDir": "/",
-            "OpenStdin": true,
-            "StdinOnce": true,
-            "AttachStdin": true,
-            "AttachStdout": false,
-            "AttachStderr": false,
-            "Healthcheck": {"Test": ["NONE"]},
-            "Labels": {RUN_LABEL: run},
-            "HostConfig": host,
+            "Image": image, "Labels": {RUN_LABEL: run}, "HostConfig": host, "Healthcheck": {"Test": ["NONE"]},
+            "Entrypoint": ["cat"], "Cmd": [], "User": "0", "WorkingDir": "/",
+            "OpenStdin": true, "StdinOnce": true, "AttachStdin": true, "AttachStdout": false, "AttachStderr": false,
         });
         let mut container = Container {
             engine,
@@ -114,21 +101,18 @@ impl<'e> Container<'e> {
     pub fn exec(&self, command: &Command) -> Result<Exec<'_>, Error> {
         log::debug!("{}: {:?}", command.doing, command.argv);
         let config = json!({
-            "AttachStdout": true,
-            "AttachStderr": true,
-            "Cmd": command.argv,
-            "User": command.user,
-            "WorkingDir": command.workdir,
-            "Env": command.env,
+            "AttachStdout": true, "AttachStderr": true,
+            "Cmd": command.argv, "User": command.user, "WorkingDir": command.workdir, "Env": command.env,
         });
+        let (id, frames) = self.engine.exec(&self.id, config, self.deadline)?;
         let doing = command.doing.to_owned();
-        let (id, frames) = self.engine.exec(&doing, &self.id, config, self.deadline)?;
+        let output = Output::default();
         Ok(Exec {
             container: self,
             id,
             doing,
             frames,
-            output: Output::default(),
+            output,
         })
     }
 
@@ -186,7 +170,7 @@ pub struct Exec<'c> {
     container: &'c Container<'c>,
     id: String,
     doing: String,
-    frames: Frames<BodyReader<'static>>,
+    frames: engine::Output,
     output: Output,
 }
 
@@ -203,7 +187,7 @@ impl Exec<'_> {
             ..
         } = self.container;
         let code = read.map_err(|error| error.to_string()).and_then(|()| {
-            let code = engine.exec_exit_code(&self.doing, id, &self.id, *deadline);
+            let code = engine.exec_exit_code(id, &self.id, *deadline);
             code.map_err(|error| error.to_string())
         });
         let (code, ended) = match code {

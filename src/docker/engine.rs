@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Deserializer, Value, json};
-use ureq::Body;
-use ureq::http::Response;
+use ureq::{Body, BodyReader};
 
 use super::{Frames, socket};
 use crate::error::{Error, Kind};
-use crate::http::{Client, Deadline, broken, encode};
+use crate::http::{Answer, Client, Deadline, encode};
 use crate::output::one_line;
 
 /// The API versions that this program speaks: Engine 20.10's, up to the newest that it was written with.
@@ -34,11 +33,10 @@ pub enum Host {
 }
 
 /// A connection to an engine, with the API version agreed upon.
-pub struct Engine {
-    http: Client,
-    /// Which engine this is, for people: its version, the API version.
-    pub name: String,
-}
+pub struct Engine(Client);
+
+/// What an exec prints.
+pub type Output = Frames<BodyReader<'static>>;
 
 /// A container or an image that the engine tells of.
 #[derive(Debug)]
@@ -61,70 +59,62 @@ impl Engine {
     pub fn open(host: &Host) -> Result<Engine, Error> {
         let config = Client::config().proxy(None).build();
         let (agent, base, name) = match host {
-            Host::Unix(path) => {
-                let agent = socket::agent(path.clone(), config);
-                (
-                    agent,
-                    "http://engine".to_owned(),
-                    path.display().to_string(),
-                )
-            }
+            Host::Unix(path) => (
+                socket::agent(path, config),
+                "http://engine".to_owned(),
+                path.display().to_string(),
+            ),
             Host::Tcp(it) => (config.new_agent(), format!("http://{it}"), it.clone()),
         };
-        let mut engine = Engine {
-            http: Client::new(agent, &base, ""),
+        let (name, secret) = (format!("the engine at {name}"), String::new());
+        let mut engine = Engine(Client {
+            agent,
+            base,
             name,
-        };
-        let doing = format!("asking the engine at {} for its version", engine.name);
+            secret,
+        });
         let advice = "does it run, may this user open it? see --docker-host and DOCKER_HOST";
-        let answer = engine.ask(&doing, "GET /version");
+        let answer = engine.ask("GET /version");
         let answer = answer.map_err(|error| error.advise(advice))?;
-        let oldest = answer["MinAPIVersion"].as_str().unwrap_or("");
-        let newest = text(&doing, &answer, "ApiVersion")?;
-        let (major, minor) = agree(&doing, newest, oldest)?;
-        let version = format!("{major}.{minor}");
-        engine.http.base = format!("{base}/v{version}");
+        let (newest, oldest) = (&answer["ApiVersion"], &answer["MinAPIVersion"]);
+        let (major, minor) = agree(newest.as_str(), oldest.as_str())
+            .map_err(|why| Error::unusable(&engine.0.name, why))?;
         let own = one_line(answer["Version"].as_str().unwrap_or("unknown"), 50);
-        engine.name = format!("version {own} at {}, API {version}", engine.name);
+        log::info!("{}: version {own}, API {major}.{minor}", engine.0.name);
+        engine.0.base += &format!("/v{major}.{minor}");
         Ok(engine)
     }
 
+    /// Which engine this is, for messages.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
     /// Sends a request, with JSON unless `body` is null. The statuses below 400 are success.
-    fn call(
-        &self,
-        doing: &str,
-        request: &str,
-        body: Value,
-        deadline: Deadline,
-    ) -> Result<Response<Body>, Error> {
+    fn call(&self, request: &str, body: Value, deadline: Deadline) -> Result<Answer, Error> {
         let json = [("Content-Type", "application/json")];
         let answer = match body {
-            Value::Null if request.starts_with("POST") => {
-                self.http.send(doing, request, &[], "", deadline)
-            }
-            Value::Null => self.http.send(doing, request, &[], (), deadline),
-            body => self
-                .http
-                .send(doing, request, &json, body.to_string(), deadline),
+            Value::Null if request.starts_with("POST") => self.0.send(request, &[], "", deadline),
+            Value::Null => self.0.send(request, &[], (), deadline),
+            body => self.0.send(request, &json, body.to_string(), deadline),
         }?;
-        match answer.status().as_u16() {
-            400.. => Err(self.http.refused(doing, answer)),
+        match answer.status {
+            400.. => Err(answer.refused()),
             _ => Ok(answer),
         }
     }
 
     /// As [`Engine::call`], for an answer that needs no work; reads its JSON, null if there is none.
-    fn ask(&self, doing: &str, request: &str) -> Result<Value, Error> {
-        self.ask_with(doing, request, Value::Null)
+    fn ask(&self, request: &str) -> Result<Value, Error> {
+        self.ask_with(request, Value::Null)
     }
 
-    fn ask_with(&self, doing: &str, request: &str, body: Value) -> Result<Value, Error> {
-        let answer = self.call(doing, request, body, Deadline::after(PATIENCE))?;
-        let text = self.http.read(doing, answer)?;
-        if text.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_slice(&text).map_err(|error| makes_no_sense(doing, &error.to_string()))
+    fn ask_with(&self, request: &str, body: Value) -> Result<Value, Error> {
+        let text = self
+            .call(request, body, Deadline::after(PATIENCE))?
+            .read()?;
+        let text = if text.is_empty() { b"null" } else { &text[..] };
+        serde_json::from_slice(text).map_err(|error| makes_no_sense(request, error))
     }
 
     /// The engine's architecture in `uname -m`'s words (`GET /info`; podman answers with Go's).
@@ -132,9 +122,8 @@ impl Engine {
     /// # Errors
     /// Those of the request.
     pub fn architecture(&self) -> Result<String, Error> {
-        let doing = "asking the engine for its architecture";
-        let info = self.ask(doing, "GET /info")?;
-        Ok(match text(doing, &info, "Architecture")? {
+        let info = self.ask("GET /info")?;
+        Ok(match text("GET /info", &info, "Architecture")? {
             "amd64" => "x86_64".to_owned(),
             "arm64" => "aarch64".to_owned(),
             architecture => architecture.to_owned(),
@@ -146,22 +135,24 @@ impl Engine {
     /// # Errors
     /// Those of the request, and a failure told inside the stream, after the 200.
     pub fn pull(&self, reference: &str, deadline: Deadline) -> Result<(), Error> {
-        let doing = format!("pulling {reference}");
         let (name, tag) = split_reference(reference);
         let (name, tag) = (encode(name), encode(tag));
         let request = format!("POST /images/create?fromImage={name}&tag={tag}");
-        for message in self.stream(&doing, &request, deadline)? {
+        for message in self.stream(&request, deadline)? {
             let message = message?;
             // The second is the older one's.
             let errors = [&message["errorDetail"]["message"], &message["error"]];
             if let Some(error) = errors.into_iter().find_map(Value::as_str) {
-                return Err(Error::unusable(&doing, one_line(error, 500)));
+                return Err(Error::unusable(
+                    format!("pulling {reference}"),
+                    one_line(error, 500),
+                ));
             }
             // The others are a progress bar, and come with every few kilobytes.
             if message["progressDetail"]["current"].is_null() {
                 let words =
                     [&message["id"], &message["status"]].map(|it| it.as_str().unwrap_or(""));
-                log::info!("{doing}: {}", one_line(&words.join(" "), 200));
+                log::info!("pulling {reference}: {}", one_line(&words.join(" "), 200));
             }
         }
         Ok(())
@@ -170,19 +161,16 @@ impl Engine {
     /// The messages of an answer that is a stream of them.
     fn stream(
         &self,
-        doing: &str,
         request: &str,
         deadline: Deadline,
     ) -> Result<impl Iterator<Item = Result<Value, Error>>, Error> {
-        let answer = self.call(doing, request, Value::Null, deadline)?;
+        let answer = self.call(request, Value::Null, deadline)?;
         let reader = BufReader::with_capacity(4096, answer.into_body().into_reader());
-        Ok(Deserializer::from_reader(reader)
-            .into_iter()
-            .map(move |message| {
-                message.map_err(|error| {
-                    broken(doing, &format!("the stream of messages broke: {error}"))
-                })
-            }))
+        let messages = Deserializer::from_reader(reader).into_iter();
+        Ok(messages.map(move |message| {
+            let broke = |error| format!("{request}: the stream of messages broke: {error}");
+            message.map_err(|error| Error::new(Kind::NoAnswer, broke(error)))
+        }))
     }
 
     /// Whether the engine has this image (`GET /images/{name}/json`).
@@ -190,9 +178,8 @@ impl Engine {
     /// # Errors
     /// Those of the request, except 404.
     pub fn has_image(&self, reference: &str) -> Result<bool, Error> {
-        let doing = format!("looking for the image {reference}");
         let request = format!("GET /images/{}/json", encode(reference));
-        unless(404, self.ask(&doing, &request)).map(|found| found.is_some())
+        unless(404, self.ask(&request)).map(|found| found.is_some())
     }
 
     /// Creates a container from a `ContainerConfig` and gives its id (`POST /containers/create`).
@@ -200,11 +187,10 @@ impl Engine {
     /// # Errors
     /// Those of the request; status 409 when the name is taken.
     pub fn create_container(&self, name: Option<&str>, config: Value) -> Result<String, Error> {
-        let doing = "creating a container";
         let query = name.map_or(String::new(), |name| format!("?name={}", encode(name)));
         let request = format!("POST /containers/create{query}");
-        let created = self.ask_with(doing, &request, config)?;
-        text(doing, &created, "Id").map(str::to_owned)
+        let created = self.ask_with(&request, config)?;
+        text(&request, &created, "Id").map(str::to_owned)
     }
 
     /// Opens a container's standard input: it stays open as long as the body that this gives is kept
@@ -214,8 +200,7 @@ impl Engine {
     /// Those of the request.
     pub fn attach_stdin(&self, id: &str) -> Result<Body, Error> {
         let request = format!("POST /containers/{id}/attach?stream=1&stdin=1");
-        let doing = "attaching to a container";
-        let answer = self.call(doing, &request, Value::Null, Deadline::after(PATIENCE))?;
+        let answer = self.call(&request, Value::Null, Deadline::after(PATIENCE))?;
         Ok(answer.into_body())
     }
 
@@ -225,7 +210,7 @@ impl Engine {
     /// Those of the request.
     pub fn start_container(&self, id: &str) -> Result<(), Error> {
         let request = format!("POST /containers/{id}/start");
-        self.ask("starting a container", &request).map(drop)
+        self.ask(&request).map(drop)
     }
 
     /// What a container is doing, `None` if there is none of that name (`GET /containers/{id}/json`).
@@ -233,12 +218,10 @@ impl Engine {
     /// # Errors
     /// Those of the request, except 404.
     pub fn inspect_container(&self, name: &str) -> Result<Option<Found>, Error> {
-        let doing = format!("looking at the container {name}");
         let request = format!("GET /containers/{name}/json");
-        let found = unless(404, self.ask(&doing, &request))?;
-        found
-            .map(|it| Found::new(&doing, &it, &it["Config"]["Labels"]))
-            .transpose()
+        let found = unless(404, self.ask(&request))?;
+        let found = found.map(|it| Found::new(&it, &it["Config"]["Labels"]));
+        found.transpose()
     }
 
     /// Kills and removes a container; waits if it is being removed already, and is content if it is gone
@@ -247,9 +230,8 @@ impl Engine {
     /// # Errors
     /// Those of the request, except 404 and 409.
     pub fn remove_container(&self, id: &str) -> Result<(), Error> {
-        let doing = format!("removing the container {id}");
         let request = format!("DELETE /containers/{id}?force=1&v=1");
-        let removed = unless(404, self.ask(&doing, &request)).map(drop);
+        let removed = unless(404, self.ask(&request)).map(drop);
         match unless(409, removed)? {
             None => self.wait_removed(id, Deadline::after(PATIENCE)),
             Some(()) => Ok(()),
@@ -261,10 +243,9 @@ impl Engine {
     /// # Errors
     /// Those of the request, except 404; no answer when `deadline` passes first.
     pub fn wait_removed(&self, id: &str, deadline: Deadline) -> Result<(), Error> {
-        let doing = format!("waiting for the removal of the container {id}");
         let request = format!("POST /containers/{id}/wait?condition=removed");
-        match unless(404, self.call(&doing, &request, Value::Null, deadline))? {
-            Some(answer) => self.http.read(&doing, answer).map(drop),
+        match unless(404, self.call(&request, Value::Null, deadline))? {
+            Some(answer) => answer.read().map(drop),
             None => Ok(()),
         }
     }
@@ -286,18 +267,17 @@ impl Engine {
     }
 
     fn list(&self, request: &str) -> Result<Vec<Found>, Error> {
-        let doing = "listing what earlier runs left";
         let request = format!(
             "{request}filters={}",
             filters(&json!({"label": [RUN_LABEL]}))
         );
-        let list = self.ask(doing, &request)?;
+        let list = self.ask(&request)?;
         let items = list
             .as_array()
-            .ok_or_else(|| makes_no_sense(doing, "no list"))?;
+            .ok_or_else(|| makes_no_sense(&request, "no list"))?;
         items
             .iter()
-            .map(|it| Found::new(doing, it, &it["Labels"]))
+            .map(|it| Found::new(it, &it["Labels"]))
             .collect()
     }
 
@@ -307,9 +287,8 @@ impl Engine {
     /// # Errors
     /// Those of the request.
     pub fn commit(&self, id: &str, repo: &str, tag: &str, deadline: Deadline) -> Result<(), Error> {
-        let doing = format!("committing the builder image {repo}:{tag}");
         let request = format!("POST /commit?container={id}&repo={repo}&tag={tag}&pause=0");
-        self.call(&doing, &request, json!({}), deadline).map(drop)
+        self.call(&request, json!({}), deadline).map(drop)
     }
 
     /// Takes a name from an image, which removes it with its last name; an id removes it at once. Its parents
@@ -318,9 +297,8 @@ impl Engine {
     /// # Errors
     /// Those of the request, except 404.
     pub fn remove_image(&self, name: &str) -> Result<(), Error> {
-        let doing = format!("removing the image {name}");
         let request = format!("DELETE /images/{}?noprune=1", encode(name));
-        unless(404, self.ask(&doing, &request)).map(drop)
+        unless(404, self.ask(&request)).map(drop)
     }
 
     /// Prepares an exec from an `ExecConfig` and starts it: its id and its output
@@ -330,17 +308,15 @@ impl Engine {
     /// Those of the requests.
     pub fn exec(
         &self,
-        doing: &str,
         container: &str,
         config: Value,
         deadline: Deadline,
-    ) -> Result<(String, Frames<ureq::BodyReader<'static>>), Error> {
+    ) -> Result<(String, Output), Error> {
         let request = format!("POST /containers/{container}/exec");
-        let created = self.ask_with(doing, &request, config)?;
-        let id = text(doing, &created, "Id")?.to_owned();
-        let request = format!("POST /exec/{id}/start");
+        let created = self.ask_with(&request, config)?;
+        let id = text(&request, &created, "Id")?.to_owned();
         let start = json!({"Detach": false, "Tty": false});
-        let answer = self.call(doing, &request, start, deadline)?;
+        let answer = self.call(&format!("POST /exec/{id}/start"), start, deadline)?;
         Ok((id, Frames::new(answer.into_body().into_reader())))
     }
 
@@ -354,47 +330,34 @@ impl Engine {
     /// Those of the requests; the end of the container.
     pub fn exec_exit_code(
         &self,
-        doing: &str,
         container: &str,
         id: &str,
         deadline: Deadline,
     ) -> Result<i64, Error> {
-        let inspect = || self.ask(doing, &format!("GET /exec/{id}/json"));
+        let inspect = || self.ask(&format!("GET /exec/{id}/json"));
         let mut exec = inspect()?;
         if exec["Running"] == true {
-            self.wait_for_end(doing, container, id, deadline)?;
+            let ends = filters(&json!({"container": [container], "event": ["exec_die", "die"]}));
+            for event in self.stream(&format!("GET /events?since=0&filters={ends}"), deadline)? {
+                let event = event?;
+                if event["Action"] == "die" || event["Actor"]["Attributes"]["execID"] == id {
+                    break;
+                }
+            }
             exec = inspect()?;
         }
         let code = exec["ExitCode"]
             .as_i64()
             .filter(|_| exec["Running"] == false);
-        code.ok_or_else(|| broken(doing, "the container ended before the command did"))
-    }
-
-    fn wait_for_end(
-        &self,
-        doing: &str,
-        container: &str,
-        id: &str,
-        deadline: Deadline,
-    ) -> Result<(), Error> {
-        let ends = filters(&json!({"container": [container], "event": ["exec_die", "die"]}));
-        let request = format!("GET /events?since=0&filters={ends}");
-        for event in self.stream(doing, &request, deadline)? {
-            let event = event?;
-            if event["Action"] == "die" || event["Actor"]["Attributes"]["execID"] == id {
-                break;
-            }
-        }
-        Ok(())
+        code.ok_or_else(|| Error::new(Kind::NoAnswer, "the container ended before the command did"))
     }
 }
 
 impl Found {
-    fn new(doing: &str, it: &Value, labels: &Value) -> Result<Found, Error> {
+    fn new(it: &Value, labels: &Value) -> Result<Found, Error> {
         let tags = it["RepoTags"].as_array().into_iter().flatten();
         Ok(Found {
-            id: text(doing, it, "Id")?.to_owned(),
+            id: text("looking for containers and images", it, "Id")?.to_owned(),
             run: labels[RUN_LABEL].as_str().map(str::to_owned),
             is_running: it["State"]["Running"].as_bool().unwrap_or(false),
             // An image that has lost its names is called `<none>:<none>`.
@@ -418,14 +381,17 @@ fn filters(filters: &Value) -> String {
     encode(&filters.to_string())
 }
 
-fn makes_no_sense(doing: &str, why: &str) -> Error {
-    Error::unusable(doing, format!("the engine's answer makes no sense: {why}"))
+fn makes_no_sense(request: &str, why: impl std::fmt::Display) -> Error {
+    Error::unusable(
+        request,
+        format!("the engine's answer makes no sense: {why}"),
+    )
 }
 
 /// A text that an answer has to have.
-fn text<'a>(doing: &str, answer: &'a Value, key: &str) -> Result<&'a str, Error> {
+fn text<'a>(request: &str, answer: &'a Value, key: &str) -> Result<&'a str, Error> {
     let found = answer[key].as_str();
-    found.ok_or_else(|| makes_no_sense(doing, &format!("it has no {key}")))
+    found.ok_or_else(|| makes_no_sense(request, format!("it has no {key}")))
 }
 
 /// `name[:tag]` or `name@digest` as the two parameters of a pull. Without a tag the engine would pull them all.
@@ -441,17 +407,17 @@ fn split_reference(reference: &str) -> (&str, &str) {
 }
 
 /// The highest version that both sides know.
-fn agree(doing: &str, newest: &str, oldest: &str) -> Result<(u32, u32), Error> {
+fn agree(newest: Option<&str>, oldest: Option<&str>) -> Result<(u32, u32), String> {
     let parse = |text: &str| -> Option<(u32, u32)> {
         let (major, minor) = text.split_once('.')?;
         Some((major.parse().ok()?, minor.parse().ok()?))
     };
-    let why = format!("it speaks API {oldest:?} to {newest:?}, this program 1.41 to 1.52");
-    match (parse(newest), parse(oldest)) {
-        (Some(newest), _) if newest < OLDEST_API => Err(Error::unusable(doing, why)),
-        (_, Some(oldest)) if oldest > NEWEST_API => Err(Error::unusable(doing, why)),
-        (Some(newest), _) => Ok(newest.min(NEWEST_API)),
-        (None, _) => Err(Error::unusable(doing, why)),
+    let (theirs, least) = (newest.and_then(parse), oldest.and_then(parse));
+    match theirs.filter(|it| *it >= OLDEST_API && least.is_none_or(|least| least <= NEWEST_API)) {
+        Some(theirs) => Ok(theirs.min(NEWEST_API)),
+        None => Err(format!(
+            "it speaks API {oldest:?} to {newest:?}, this program 1.41 to 1.52"
+        )),
     }
 }
 
@@ -483,7 +449,7 @@ mod tests {
     #[test]
     fn the_highest_common_api_version_is_used() {
         let agree = |newest: &str, oldest: &str| {
-            super::agree("asking", newest, oldest).map(|it| format!("{}.{}", it.0, it.1))
+            super::agree(Some(newest), Some(oldest)).map(|it| format!("{}.{}", it.0, it.1))
         };
         assert_eq!(agree("1.41", "1.12").unwrap(), "1.41");
         assert_eq!(agree("1.47", "1.24").unwrap(), "1.47");

@@ -4,7 +4,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -15,7 +15,8 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Error};
 
 /// An agent whose every connection goes to the socket at `path`, whatever host a URL names.
-pub fn agent(path: PathBuf, config: Config) -> Agent {
+pub fn agent(path: &Path, config: Config) -> Agent {
+    let path = path.to_owned();
     Agent::with_parts(config, UnixConnector { path }, NoNames)
 }
 
