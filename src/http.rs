@@ -57,7 +57,6 @@ pub struct Client {
 pub struct Answer {
     /// The request that it is an answer to, for messages.
     what: String,
-    pub status: u16,
     response: Response<Body>,
     secret: String,
 }
@@ -84,7 +83,7 @@ impl Client {
         body: impl AsSendBody,
         deadline: Deadline,
     ) -> Result<Answer, Error> {
-        let (what, secret) = (format!("{request} at {}", self.name), self.secret.clone());
+        let what = format!("{request} at {}", self.name);
         let send = || {
             let (method, path) = request.split_once(' ').unwrap_or(("GET", request));
             let url = format!("{}{path}", self.base);
@@ -97,10 +96,9 @@ impl Client {
             self.agent.run(request.timeout_global(left).build())
         };
         let response = send().map_err(|error| no_answer(&what, &error))?;
-        let status = response.status().as_u16();
+        let secret = self.secret.clone();
         Ok(Answer {
             what,
-            status,
             response,
             secret,
         })
@@ -108,6 +106,11 @@ impl Client {
 }
 
 impl Answer {
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
     /// The body, whose reader gives it as it comes.
     pub fn into_body(self) -> Body {
         self.response.into_body()
@@ -130,7 +133,7 @@ impl Answer {
     /// The error that an unwanted answer is, with the message that it brings: both servers send JSON with a
     /// `message`, but what stands in front of them may send anything. It may repeat what it was sent.
     pub fn refused(self) -> Error {
-        let (what, status, secret) = (self.what.clone(), self.status, self.secret.clone());
+        let (what, status, secret) = (self.what.clone(), self.status(), self.secret.clone());
         let location = self
             .response
             .headers()
@@ -179,9 +182,8 @@ impl<'a> Exactly<'a> {
 
 impl Read for Exactly<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let wanted = buffer
-            .len()
-            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let wanted = left.min(buffer.len());
         if wanted == 0 {
             return Ok(0);
         }
@@ -198,15 +200,12 @@ impl Read for Exactly<'_> {
 /// `text` as one segment of a URL's path or one value of its query: all but RFC 3986's unreserved characters
 /// become `%XX` (the Vieter server takes `%2B` and `%3A` for `+` and `:`).
 pub fn encode(text: &str) -> String {
-    use std::fmt::Write;
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(byte.into());
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-        encoded
-    })
+    let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let encoded = text.bytes().map(|byte| match is_unreserved(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    });
+    encoded.collect()
 }
 
 #[cfg(test)]

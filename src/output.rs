@@ -41,37 +41,29 @@ impl Output {
     pub fn last_lines(&self) -> String {
         let bytes: Vec<u8> = self.end.iter().copied().collect();
         let text = String::from_utf8_lossy(&bytes);
-        let lines: Vec<String> = text
-            .lines()
-            .map(|line| last_overwrite(&printable(line.as_bytes())).to_owned())
-            .filter(|line| !line.trim().is_empty())
-            .collect();
+        let shown = |line: &str| last_overwrite(&printable(line.as_bytes())).to_owned();
+        let mut lines: Vec<String> = text.lines().map(shown).collect();
+        lines.retain(|line| !line.trim().is_empty());
         lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
     }
 }
 
 /// A progress meter writes its line over and over; what counts is what stood there last.
 fn last_overwrite(line: &str) -> &str {
-    line.trim_end_matches('\r')
-        .rsplit('\r')
-        .next()
-        .unwrap_or("")
+    let line = line.trim_end_matches('\r');
+    line.rsplit('\r').next().unwrap_or(line)
 }
 
 /// One line of text from outside, fit for a log: control characters are shown as an escape (`\u{1b}`) or, at the
 /// end, dropped, so that no stranger moves our reader's cursor or forges a log line. Carriage returns stay.
 pub fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    text.trim_end_matches('\n')
-        .chars()
-        .fold(String::new(), |mut out, c| {
-            match c {
-                '\r' | '\t' => out.push(c),
-                c if c.is_control() || is_invisible(c) => out.extend(c.escape_unicode()),
-                c => out.push(c),
-            }
-            out
-        })
+    let shown = text.trim_end_matches('\n').chars().map(|c| match c {
+        '\r' | '\t' => c.to_string(),
+        c if c.is_control() || is_invisible(c) => c.escape_unicode().to_string(),
+        c => c.to_string(),
+    });
+    shown.collect()
 }
 
 /// The characters of Unicode that reorder or hide what is around them.

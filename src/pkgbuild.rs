@@ -42,49 +42,47 @@ pub struct Pkgbuild {
 /// # Errors
 /// Missing fields, and names or versions that are none.
 pub fn parse(printed: &[u8]) -> Result<Pkgbuild, Error> {
-    let what = "reading the PKGBUILD";
+    let bad = |what: &str, why| {
+        let what = format!("reading the PKGBUILD: {:?}", one_line(what, 100));
+        Err(Error::unusable(what, why))
+    };
     let text = String::from_utf8_lossy(printed);
     let fields: Vec<&str> = text.strip_suffix('\0').unwrap_or("").split('\0').collect();
     let [has_pkgver, pkgbase, epoch, pkgver, pkgrel, count, rest @ ..] = fields.as_slice() else {
-        return Err(Error::unusable(
-            what,
-            "it ended before it was read to its end",
-        ));
+        return bad(&text, "it ended before it was read to its end");
     };
-    let split = count
-        .parse()
-        .ok()
-        .and_then(|count| rest.split_at_checked(count));
-    let Some((names @ [_, ..], keys)) = split.filter(|_| rest.len() <= MAX_NAMES) else {
-        return Err(Error::unusable(what, "it has no pkgname, or too many"));
+    let split = |count| {
+        rest.split_at_checked(count)
+            .filter(|_| rest.len() <= MAX_NAMES)
     };
-    if let Some(key) = keys
-        .iter()
-        .find(|key| !key.bytes().all(|it| it.is_ascii_hexdigit()))
-    {
-        let why = format!("{:?} in validpgpkeys is no fingerprint", one_line(key, 100));
-        return Err(Error::unusable(what, why));
+    let Some((names @ [_, ..], keys)) = count.parse().ok().and_then(split) else {
+        return bad(pkgbase, "has no pkgname, or too many");
+    };
+    let is_fingerprint = |key: &str| key.bytes().all(|it| it.is_ascii_hexdigit());
+    if let Some(key) = keys.iter().find(|it| !is_fingerprint(it)) {
+        return bad(key, "in validpgpkeys is no fingerprint");
     }
-    for name in names.iter().chain([pkgbase]) {
-        if !is_package_name(name) {
-            let why = format!("{:?} is not a package name", one_line(name, 100));
-            return Err(Error::unusable(what, why));
-        }
+    if let Some(name) = names
+        .iter()
+        .chain([pkgbase])
+        .find(|it| !is_package_name(it))
+    {
+        return bad(name, "is not a package name");
     }
     let version = match *epoch {
         "" | "0" => format!("{pkgver}-{pkgrel}"),
         epoch => format!("{epoch}:{pkgver}-{pkgrel}"),
     };
     if pkgver.is_empty() || pkgrel.is_empty() || !is_version(&version) {
-        let why = format!("{:?} is not a version", one_line(&version, 100));
-        return Err(Error::unusable(what, why));
+        return bad(&version, "is not a version");
     }
+    let owned = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect();
     Ok(Pkgbuild {
         pkgbase: (*pkgbase).to_owned(),
-        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        names: owned(names),
         version,
         has_pkgver: !has_pkgver.is_empty(),
-        keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        keys: owned(keys),
     })
 }
 
@@ -94,18 +92,16 @@ pub fn parse(printed: &[u8]) -> Result<Pkgbuild, Error> {
 /// A missing or impossible name or version.
 pub fn parse_pkginfo(pkginfo: &[u8]) -> Result<(String, String), Error> {
     let text = String::from_utf8_lossy(pkginfo);
+    let pairs = || text.lines().filter_map(|line| line.split_once(" = "));
     let value = |key: &str| {
-        text.lines()
-            .filter_map(|line| line.split_once('='))
-            .find(|(name, _)| name.trim() == key)
-            .map_or("", |(_, value)| value.trim())
+        pairs()
+            .find(|(it, _)| *it == key)
+            .map_or("", |(_, value)| value)
     };
     let (name, version) = (value("pkgname"), value("pkgver"));
     if !is_package_name(name) || !is_version(version) {
-        return Err(Error::unusable(
-            "reading the .PKGINFO of a package archive",
-            "it has no pkgname and pkgver",
-        ));
+        let what = "reading the .PKGINFO of a package archive";
+        return Err(Error::unusable(what, "it has no pkgname and pkgver"));
     }
     Ok((name.to_owned(), version.to_owned()))
 }
@@ -113,22 +109,15 @@ pub fn parse_pkginfo(pkginfo: &[u8]) -> Result<(String, String), Error> {
 /// The packages that have to be installed before the build: depends, makedepends and checkdepends, and their
 /// forms for `arch`, of the pkgbase section of `makepkg --printsrcinfo`.
 pub fn dependencies(srcinfo: &[u8], arch: &str) -> Vec<String> {
+    let text = String::from_utf8_lossy(srcinfo);
+    let pairs = text
+        .lines()
+        .filter_map(|line| line.trim().split_once(" = "));
     let mut found: Vec<String> = vec![];
-    for line in String::from_utf8_lossy(srcinfo).lines() {
-        let Some((key, value)) = line.split_once('=') else {
-            continue;
-        };
-        let (key, value) = (key.trim(), value.trim());
-        if key == "pkgname" {
-            break;
-        }
-        let kind = key
-            .strip_suffix(arch)
-            .and_then(|key| key.strip_suffix('_'))
-            .unwrap_or(key);
-        if matches!(kind, "depends" | "makedepends" | "checkdepends")
-            && !found.iter().any(|it| it == value)
-        {
+    for (key, value) in pairs.take_while(|(key, _)| *key != "pkgname") {
+        let kind = key.strip_suffix(&format!("_{arch}")).unwrap_or(key);
+        let is_needed = matches!(kind, "depends" | "makedepends" | "checkdepends");
+        if is_needed && !found.iter().any(|it| it == value) {
             found.push(value.to_owned());
         }
     }
@@ -137,32 +126,24 @@ pub fn dependencies(srcinfo: &[u8], arch: &str) -> Vec<String> {
 
 /// Whether a file is called as makepkg calls package archives: `<something>.pkg.tar[.<compression>]`.
 pub fn is_archive_name(file: &str) -> bool {
-    file.rsplit_once(".pkg.tar")
-        .is_some_and(|(name, compression)| {
-            let letters = compression.strip_prefix('.').unwrap_or(compression);
-            is_version(name)
-                && (compression.is_empty() || compression.len() > letters.len())
-                && letters.bytes().all(|byte| byte.is_ascii_alphanumeric())
-                && letters != "sig"
-        })
+    let Some((name, compression)) = file.rsplit_once(".pkg.tar") else {
+        return false;
+    };
+    let is_compression = |it: &str| it != "sig" && it.bytes().all(|it| it.is_ascii_alphanumeric());
+    is_version(name)
+        && (compression.is_empty() || compression.strip_prefix('.').is_some_and(is_compression))
 }
 
 /// What makepkg allows in a package's name (and pacman in a repository's): ASCII letters, digits and `@._+-`, not
 /// starting with `-` or `.`, which a command or a path would take for something else.
 pub fn is_package_name(name: &str) -> bool {
-    !name.is_empty()
-        && !name.starts_with(['-', '.'])
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"@._+-".contains(&byte))
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"@._+-".contains(&byte);
+    !name.is_empty() && !name.starts_with(['-', '.']) && name.bytes().all(is_allowed)
 }
 
 fn is_version(version: &str) -> bool {
-    !version.is_empty()
-        && version.len() <= 256
-        && version
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'/')
+    let is_allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'/';
+    (1..=256).contains(&version.len()) && version.bytes().all(is_allowed)
 }
 
 #[cfg(test)]

@@ -80,12 +80,7 @@ impl Builds<'_> {
             Ok(outcome) => outcome,
             Err((step, error)) => Outcome::Failed(step, error),
         };
-        let time = started.elapsed();
-        Line {
-            outcome,
-            name,
-            time,
-        }
+        Line::new(outcome, name, started.elapsed())
     }
 
     fn steps(&self, repo: &Repo, name: &mut String) -> Result<Outcome, Failure> {
@@ -227,9 +222,8 @@ impl Build<'_> {
         self.add_repository().map_err(at("check"))?;
         let mut argv = vec!["pacman", "-S", "--asdeps", "--needed", "--noconfirm", "--"];
         argv.extend(missing.lines());
-        let installed = self
-            .container
-            .run(&root("installing the dependencies", &argv));
+        let command = root("installing the dependencies", &argv);
+        let installed = self.container.run(&command);
         installed.map_err(at("dependencies")).map(|()| true)
     }
 
@@ -245,24 +239,17 @@ impl Build<'_> {
     /// Makes what is published to the same repository known to pacman, if there is anything (pacman takes a missing
     /// database for an error).
     fn add_repository(&self) -> Result<(), Error> {
-        let Builds {
-            arch,
-            settings,
-            without,
-            ..
-        } = self.builds;
+        let without = &self.builds.without;
         let repo = &self.repo.repo;
         if without.borrow().contains(repo) || !self.has(&format!("{repo}.db"))? {
             return Ok(());
         }
-        let url = format!("{}/{repo}/{arch}", settings.address.trim_end_matches('/'));
+        let url = self.builds.server.url_of(repo, self.builds.arch);
         let argv = ["bash", "-c", ADD_REPOSITORY, "bash", repo, &url];
-        if let Err(error) = self
-            .container
-            .run(&root("adding the repository to pacman.conf", &argv))
-        {
+        let command = root("adding the repository to pacman.conf", &argv);
+        if let Err(error) = self.container.run(&command) {
             log::warn!(
-                "builds can't use what is published to {repo}, at {url} as seen from a container: {error}"
+                "builds can't use what is published to {repo}, at {url} for a container: {error}"
             );
             without.borrow_mut().push(repo.clone());
         }
@@ -278,10 +265,8 @@ impl Build<'_> {
     fn publish(&self) -> Result<Outcome, Error> {
         let archives = self.archives()?;
         if archives.is_empty() {
-            return Err(Error::unusable(
-                "looking for package archives",
-                "makepkg made none",
-            ));
+            let what = "looking for package archives";
+            return Err(Error::unusable(what, "makepkg made none"));
         }
         let mut outcome = Outcome::UpToDate;
         for (file, size) in archives {

@@ -28,6 +28,15 @@ pub struct Line {
 }
 
 impl Line {
+    /// What became of a repository, in so much time.
+    pub fn new(outcome: Outcome, name: String, time: Duration) -> Line {
+        Line {
+            outcome,
+            name,
+            time,
+        }
+    }
+
     /// Whether it is the dependencies that could not be installed: another repository may bring them.
     pub fn lacks_dependencies(&self) -> bool {
         let ended = |error: &Error| matches!(error.kind, Kind::Command(Some(_)));

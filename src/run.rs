@@ -38,16 +38,11 @@ pub fn run(settings: &Settings) -> Result<Summary, Error> {
     for entry in server.list(&arch)? {
         let name = entry.name;
         match entry.repo {
-            Ok(repo) => waiting.push(Waiting {
-                name,
-                repo,
-                tried: None,
-            }),
-            Err(error) => summary.add(Line {
-                outcome: Outcome::Failed("list", error),
-                name,
-                time: Duration::ZERO,
-            }),
+            Ok(repo) => waiting.push(Waiting(name, repo, None)),
+            Err(error) => {
+                let outcome = Outcome::Failed("list", error);
+                summary.add(Line::new(outcome, name, Duration::ZERO));
+            }
         }
     }
     if waiting.is_empty() {
@@ -73,38 +68,33 @@ pub fn run(settings: &Settings) -> Result<Summary, Error> {
         without: RefCell::default(),
     };
     // One that lacks dependencies waits for what the others publish, and is tried again if they did.
-    let is_due = |it: &Waiting, built| it.tried.as_ref().is_none_or(|(then, _)| *then < built);
+    let is_due = |it: &Waiting, built| it.2.as_ref().is_none_or(|(then, _)| *then < built);
     while let Some(next) = waiting.iter().position(|it| is_due(it, summary.built())) {
         if !lock.is_running()? {
             let why = "it is gone, so another run may take this engine; something removed it or cut the \
                 connection to it (a proxy's idle timeout?)";
             return Err(Error::unusable(format!("the lock container {LOCK}"), why));
         }
-        let mut it = waiting.remove(next);
-        log::info!("{} for the repository {}", it.name, it.repo.repo);
-        let line = builds.build(&it.repo, it.name.clone());
+        let Waiting(name, repo, _) = waiting.remove(next);
+        log::info!("{name} for the repository {}", repo.repo);
+        let line = builds.build(&repo, name.clone());
         if line.lacks_dependencies() {
             log::info!("{}: lacks dependencies, for now", line.name);
-            it.tried = Some((summary.built(), line));
-            waiting.push(it);
+            waiting.push(Waiting(name, repo, Some((summary.built(), line))));
             continue;
         }
         summary.add(line);
     }
-    let failed = waiting.into_iter().filter_map(|it| it.tried);
+    let failed = waiting.into_iter().filter_map(|it| it.2);
     failed.for_each(|(_, line)| summary.add(line));
     // Again: a run that was killed during its commit leaves the image when the engine is done with it.
     sweep(&engine, &run);
     Ok(summary)
 }
 
-/// A repository that is not done with.
-struct Waiting {
-    name: String,
-    repo: Repo,
-    /// How much was built when it was tried last, and what became of it.
-    tried: Option<(usize, Line)>,
-}
+/// A repository that is not done with: what to call it, and, if it was tried, how many were built then and what
+/// became of it.
+struct Waiting(String, Repo, Option<(usize, Line)>);
 
 /// A name for a run that no other has had.
 fn new_run_id() -> String {

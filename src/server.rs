@@ -114,7 +114,7 @@ impl Server {
         let answer = self
             .http
             .send(request, &key, (), Deadline::after(PATIENCE))?;
-        if answer.status != 200 {
+        if answer.status() != 200 {
             return Err(refused(answer));
         }
         let what = format!("{request} at {}", self.http.name);
@@ -136,11 +136,16 @@ impl Server {
         let answer = self
             .http
             .send(&request, &[], (), deadline.at_most(PATIENCE))?;
-        match answer.status {
+        match answer.status() {
             200 => Ok(true),
             404 => Ok(false),
             _ => Err(refused(answer)),
         }
+    }
+
+    /// Where a repository of pacman's is, for pacman.conf.
+    pub fn url_of(&self, repo: &str, arch: &str) -> String {
+        format!("{}/{repo}/{arch}", self.http.base)
     }
 
     /// Publishes a package archive of `size` bytes, straight from the reader (`POST /<repo>/publish`).
@@ -163,7 +168,7 @@ impl Server {
         let mut archive = Exactly::new(archive, size);
         let body = SendBody::from_reader(&mut archive);
         let answer = self.http.send(&request, &headers, body, deadline)?;
-        match answer.status {
+        match answer.status() {
             200 => Ok(()),
             _ => Err(refused(answer)),
         }
@@ -171,7 +176,7 @@ impl Server {
 }
 
 fn refused(answer: Answer) -> Error {
-    let advice = match answer.status {
+    let advice = match answer.status() {
         300..=399 => "set --address to where the server really is",
         401 | 403 => "does VIETER_API_KEY hold this server's key?",
         404 => "is --address that of a Vieter server?",

@@ -98,7 +98,7 @@ impl Engine {
             Value::Null => self.0.send(request, &[], (), deadline),
             body => self.0.send(request, &json, body.to_string(), deadline),
         }?;
-        match answer.status {
+        match answer.status() {
             400.. => Err(answer.refused()),
             _ => Ok(answer),
         }
