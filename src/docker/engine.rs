@@ -415,9 +415,12 @@ fn agree(newest: Option<&str>, oldest: Option<&str>) -> Result<(u32, u32), Strin
     let (theirs, least) = (newest.and_then(parse), oldest.and_then(parse));
     match theirs.filter(|it| *it >= OLDEST_API && least.is_none_or(|least| least <= NEWEST_API)) {
         Some(theirs) => Ok(theirs.min(NEWEST_API)),
-        None => Err(format!(
-            "it speaks API {oldest:?} to {newest:?}, this program 1.41 to 1.52"
-        )),
+        None => {
+            let (newest, oldest) = (newest.unwrap_or("?"), oldest.unwrap_or("?"));
+            Err(format!(
+                "it speaks API {oldest} to {newest}, this program 1.41 to 1.52"
+            ))
+        }
     }
 }
 

@@ -84,7 +84,7 @@ fn each_failure_is_named_and_the_others_are_built() {
         .says("One or more files did not pass the validity check!")
         .says("not available for the 'x86_64' architecture")
         .says("answered 507: disk full, you sent ***")
-        .says("answered 302: a redirect to http://elsewhere/")
+        .says("answered 302: http://elsewhere/")
         .says("\"../bur\" is not a name for a pacman repository")
         .says("has no URL")
         .says("Remote branch gone not found");
@@ -158,11 +158,11 @@ fn a_run_that_cannot_be_done_is_exit_code_3() {
     world
         .build(&["--docker-host", "unix:///no/such.sock"])
         .exits(3)
-        .says("asking the engine at /no/such.sock");
+        .says("GET /version at the engine at /no/such.sock");
     world
         .build(&["--address", "http://127.0.0.1:1"])
         .exits(3)
-        .says("getting the list of repositories from http://127.0.0.1:1");
+        .says("GET /api/repos at http://127.0.0.1:1");
     world
         .build(&["--base-image", &BASE_IMAGE.replace("archlinux", "nothing")])
         .exits(3)
@@ -228,17 +228,17 @@ fn a_check_says_what_is_well_and_what_is_not() {
     };
     check("VIETER_LOG", "info")
         .exits(0)
-        .reports("engine        ok      version ")
+        .reports("engine        ok      the engine at /var/run/docker.sock answers")
         .reports("server        ok      http://127.0.0.1:")
         .reports("repositories  ok      1 for the architecture ")
         .reports("run           ok      none is on");
     check("VIETER_API_KEY", "wrong")
         .exits(3)
         .reports("engine        ok      ")
-        .reports("server        FAILED  getting the list");
+        .reports("server        FAILED  GET /api/repos at ");
     check("DOCKER_HOST", "unix:///no/such.sock")
         .exits(3)
-        .reports("engine        FAILED  asking the engine")
+        .reports("engine        FAILED  GET /version at the engine")
         .reports("server        ok      ")
         .reports("repositories  ok      ");
     let held = docker(&[

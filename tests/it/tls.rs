@@ -95,5 +95,5 @@ fn a_private_ca_is_trusted_when_ssl_cert_file_names_it() {
         .vieter()
         .args(["--address", "http://no-such-name.invalid"]))
     .exits(3)
-    .says("getting the list of repositories from http://no-such-name.invalid");
+    .says("GET /api/repos at http://no-such-name.invalid");
 }

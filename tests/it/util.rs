@@ -54,7 +54,7 @@ impl World {
         clean_up();
         let dir = TempDir::new().unwrap();
         let server = Standin::start("127.0.0.1:0", &dir.path().join("server"), KEY).unwrap();
-        let git_port = serve_git(&dir.path().join("git"), "127.0.0.1");
+        let git_port = serve_git(&dir.path().join("git"));
         World {
             server,
             dir,
@@ -78,13 +78,6 @@ impl World {
             "git add -A && git -c user.name=t -c user.email=t@t commit -q --allow-empty -m change",
         );
         format!("git://127.0.0.1:{}/{name}", self.git_port)
-    }
-
-    /// Serves the repositories at that address of this machine too, and lists them there.
-    pub fn clone_by_way_of(&self, address: &str) {
-        let port = serve_git(&self.dir.path().join("git"), address);
-        let ours = format!("127.0.0.1:{}", self.git_port);
-        self.server.change_list(&ours, &format!("{address}:{port}"));
     }
 
     pub fn git_dir(&self, name: &str) -> PathBuf {
@@ -270,11 +263,11 @@ pub fn unpack(archive: &Path, file: &str) -> String {
     sh_in(Path::new("/"), &script)
 }
 
-/// A Git server for all that is, or will be, in `dir`, on a port of its own of this address.
-fn serve_git(dir: &Path, address: &str) -> u16 {
+/// A Git server for all that is, or will be, in `dir`, on a port of its own.
+fn serve_git(dir: &Path) -> u16 {
     fs::create_dir_all(dir).unwrap();
     let dir = dir.to_owned();
-    let listener = TcpListener::bind((address, 0)).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {

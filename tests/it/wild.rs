@@ -95,17 +95,22 @@ fn a_server_that_containers_cannot_reach_is_said_once_and_no_obstacle() {
     world.package("first", &trivial("first"));
     world.package("second", &pkgbuild("second", "depends=(greeting)"));
     world.package("third", &pkgbuild("third", "depends=(greeting)"));
-    // In a network of its own, a container's 127.0.0.1 is not ours. The sources are in the repositories, by way of
-    // the network's gateway, where git listens for them.
-    let gateway = docker(&[
-        "network",
-        "inspect",
-        "bridge",
-        "-f",
-        "{{(index .IPAM.Config 0).Gateway}}",
-    ]);
-    world.clone_by_way_of(&gateway);
-    let run = world.build(&["--network", "bridge"]).exits(0);
+    // The tests' servers are on loopback, so a network in which they can't be reached has no sources either. What
+    // pacman says of such a server comes from a wrapper.
+    let change = r#"
+cat > /usr/local/bin/pacman <<'WRAPPER'
+#!/bin/bash
+if [[ $* == *vieter.conf* ]]; then
+    echo "error: failed retrieving file 'bur.db' from vieter.example.com : Could not resolve host" >&2
+    exit 1
+fi
+exec /usr/bin/pacman "$@"
+WRAPPER
+chmod +x /usr/local/bin/pacman
+"#;
+    let run = build_on(&world, change)
+        .exits(0)
+        .says("Could not resolve host");
     assert_eq!(
         run.stderr
             .matches("builds can't use what is published to bur")
@@ -277,9 +282,10 @@ fn signed_sources_are_checked_with_keys_from_the_repository_or_a_keyserver() {
     );
 
     let keyserver = world.server.url().replace("http://", "hkp://");
-    run(world
-        .vieter()
-        .env("VIETER_KEYSERVER", format!("hkp://127.0.0.1:1 {keyserver}")))
+    run(world.vieter().env(
+        "VIETER_KEYSERVER",
+        format!("hkp://keyserver.invalid {keyserver}"),
+    ))
     .exits(1)
     .reports("built       brought 1-1  ")
     .reports("built       fetched 2-1  ")
@@ -370,7 +376,7 @@ fn git_sources_in_all_their_forms() {
     sh_in(
         &world.git_dir("by-file"),
         &format!(
-            "git clone -q --bare '{}' inner; touch inner/refs/keep",
+            "git clone -q --bare '{}' inner; touch inner/refs/.keep",
             upstream.display()
         ),
     );

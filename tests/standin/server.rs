@@ -92,13 +92,6 @@ impl Standin {
         self.state.is_newer.store(true, Ordering::Relaxed);
     }
 
-    /// Replaces a piece of text in the URLs of the list.
-    pub fn change_list(&self, from: &str, to: &str) {
-        for (_, repo) in self.state.repos.lock().unwrap().iter_mut() {
-            repo["url"] = repo["url"].as_str().unwrap().replace(from, to).into();
-        }
-    }
-
     pub fn clear_list(&self) {
         self.state.repos.lock().unwrap().clear();
     }
