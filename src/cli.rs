@@ -109,10 +109,9 @@ fn usage(why: impl std::fmt::Display) -> Error {
     Error::new(Kind::Usage, format!("{why} (see `vieter --help`)"))
 }
 
-fn settings(
-    value: &dyn Fn(&str) -> Result<Option<String>, Error>,
-    force: bool,
-) -> Result<Settings, Error> {
+type Values<'a> = &'a dyn Fn(&str) -> Result<Option<String>, Error>;
+
+fn settings(value: Values, force: bool) -> Result<Settings, Error> {
     let address = value("VIETER_ADDRESS")?
         .ok_or_else(|| usage("no server: set --address or VIETER_ADDRESS"))?;
     let api_key = value("VIETER_API_KEY")?

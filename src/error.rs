@@ -40,6 +40,12 @@ impl Error {
         Error::new(Kind::Unusable, format!("{what}: {why}"))
     }
 
+    /// Says what it was good for.
+    pub(crate) fn during(mut self, what: &str) -> Error {
+        self.text = format!("{what}: {}", self.text);
+        self
+    }
+
     /// Adds what to do about it.
     pub(crate) fn advise(mut self, advice: &str) -> Error {
         self.text += &format!(" ({advice})");

@@ -26,19 +26,9 @@ impl Deadline {
         Deadline(Instant::now() + time)
     }
 
-    /// The same, or that far from now if that comes first.
-    pub fn at_most(self, time: Duration) -> Deadline {
-        Deadline(self.0.min(Instant::now() + time))
-    }
-
     /// The time that is left, zero when it has passed.
     pub fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
-    }
-
-    /// Whether it has passed.
-    pub fn passed(self) -> bool {
-        self.left().is_zero()
     }
 }
 
@@ -57,7 +47,7 @@ pub struct Client {
 pub struct Answer {
     /// The request that it is an answer to, for messages.
     what: String,
-    response: Response<Body>,
+    pub response: Response<Body>,
     secret: String,
 }
 
@@ -109,11 +99,6 @@ impl Answer {
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         self.response.status().as_u16()
-    }
-
-    /// The body, whose reader gives it as it comes.
-    pub fn into_body(self) -> Body {
-        self.response.into_body()
     }
 
     /// Reads the body whole, up to 16 MiB.
@@ -170,7 +155,8 @@ fn no_answer(what: &str, error: &ureq::Error) -> Error {
 /// request with this body is ever complete and wrong.
 pub struct Exactly<'a> {
     reader: &'a mut dyn Read,
-    left: u64,
+    /// How many bytes are still to be read.
+    pub left: u64,
 }
 
 impl<'a> Exactly<'a> {
@@ -230,13 +216,5 @@ mod tests {
         assert_eq!(read(5).unwrap(), b"hello");
         assert!(read(4).is_err());
         assert!(read(6).is_err());
-    }
-
-    #[test]
-    fn a_passed_deadline_leaves_no_time() {
-        let deadline = Deadline::after(Duration::ZERO);
-        assert!(deadline.passed());
-        assert!(deadline.at_most(Duration::from_secs(9)).passed());
-        assert!(!Deadline::after(Duration::from_secs(9)).passed());
     }
 }

@@ -78,7 +78,8 @@ pub fn builder<'a>(doing: &'a str, argv: &'a [&'a str], workdir: &'a str) -> Com
 /// The builder image of one run; dropping it removes it.
 pub struct BuilderImage<'e> {
     engine: &'e Engine,
-    name: String,
+    /// For new containers.
+    pub name: String,
 }
 
 impl<'e> BuilderImage<'e> {
@@ -121,13 +122,8 @@ impl<'e> BuilderImage<'e> {
         // Made before the commit, so that a commit that fails half-way is removed too.
         let name = format!("{NAME}:{run}");
         let image = BuilderImage { engine, name };
-        engine.commit(container.id(), NAME, run, deadline)?;
+        engine.commit(&container.id, NAME, run, deadline)?;
         Ok(image)
-    }
-
-    /// Its name, for new containers.
-    pub fn name(&self) -> &str {
-        &self.name
     }
 }
 

@@ -9,35 +9,32 @@ use vieter::{check, run};
 
 fn main() -> ExitCode {
     let env = |name: &str| std::env::var_os(name);
-    match cli::parse(std::env::args_os().skip(1), &env) {
-        Ok(Action::Build(settings)) => build(&settings),
+    let (text, exit_code) = match cli::parse(std::env::args_os().skip(1), &env) {
+        Ok(Action::Build(settings)) => {
+            start_log(&settings);
+            match run::run(&settings) {
+                Ok(summary) => (summary.to_string(), summary.exit_code()),
+                Err(error) => {
+                    log::error!("{error}");
+                    (String::new(), error.exit_code())
+                }
+            }
+        }
         Ok(Action::Check(settings)) => {
             start_log(&settings);
-            let (text, exit_code) = check::check(&settings);
-            print(&text, exit_code)
+            check::check(&settings)
         }
-        Ok(Action::Help) => print(cli::HELP, 0),
-        Ok(Action::Version) => print(concat!("vieter ", env!("CARGO_PKG_VERSION"), "\n"), 0),
+        Ok(Action::Help) => (cli::HELP.to_owned(), 0),
+        Ok(Action::Version) => (
+            concat!("vieter ", env!("CARGO_PKG_VERSION"), "\n").to_owned(),
+            0,
+        ),
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "vieter: {error}");
-            ExitCode::from(error.exit_code())
+            (String::new(), error.exit_code())
         }
-    }
-}
-
-fn build(settings: &Settings) -> ExitCode {
-    start_log(settings);
-    match run::run(settings) {
-        Ok(summary) => print(&summary.to_string(), summary.exit_code()),
-        Err(error) => {
-            log::error!("{error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
-}
-
-/// Prints to the standard output; a reader that has gone away is no reason to panic, or to fail.
-fn print(text: &str, exit_code: u8) -> ExitCode {
+    };
+    // A reader that has gone away is no reason to panic, or to fail.
     let _ = std::io::stdout().write_all(text.as_bytes());
     ExitCode::from(exit_code)
 }

@@ -32,11 +32,6 @@ impl Output {
         }
     }
 
-    /// Whether there was any.
-    pub fn is_empty(&self) -> bool {
-        self.end.is_empty()
-    }
-
     /// The last lines, printable.
     pub fn last_lines(&self) -> String {
         let bytes: Vec<u8> = self.end.iter().copied().collect();

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::cli::Settings;
 use crate::docker::{Container, Engine};
 use crate::error::Error;
-use crate::http::Deadline;
+use crate::http::{Deadline, Exactly};
 use crate::image::{HOME, PKGDEST, builder, root};
 use crate::output::one_line;
 use crate::pkgbuild::{self, Pkgbuild};
@@ -76,11 +76,9 @@ impl Builds<'_> {
     /// Builds one repository, called `name` until its pkgbase is known, and publishes what the server lacks.
     pub fn build(&self, repo: &Repo, mut name: String) -> Line {
         let started = Instant::now();
-        let outcome = match self.steps(repo, &mut name) {
-            Ok(outcome) => outcome,
-            Err((step, error)) => Outcome::Failed(step, error),
-        };
-        Line::new(outcome, name, started.elapsed())
+        let outcome = self.steps(repo, &mut name);
+        let outcome = outcome.unwrap_or_else(|(step, error)| Outcome::Failed(step, error));
+        Line(outcome, name, started.elapsed())
     }
 
     fn steps(&self, repo: &Repo, name: &mut String) -> Result<Outcome, Failure> {
@@ -184,7 +182,7 @@ impl Build<'_> {
         let Err(error) = self.makepkg(doing, &["--nobuild", "--nodeps"]) else {
             return Ok(false);
         };
-        if self.deadline.passed() {
+        if self.deadline.left().is_zero() {
             return Err(("version", error));
         }
         log::info!("trying again with the dependencies: {error}");
@@ -208,7 +206,7 @@ impl Build<'_> {
 
     fn has(&self, file: &str) -> Result<bool, Error> {
         let Builds { server, arch, .. } = self.builds;
-        server.has(&self.repo.repo, arch, file, self.deadline)
+        server.has([&self.repo.repo, arch, file], self.deadline)
     }
 
     /// Installs the dependencies that are missing, as root: the build user can't, and need not. Tells whether
@@ -283,9 +281,9 @@ impl Build<'_> {
             // Straight from the container to the server.
             let argv = ["cat", "--", &path];
             let cat = builder("reading the archive", &argv, &self.dir);
-            let archive = &mut self.container.exec(&cat)?;
-            let Builds { server, .. } = self.builds;
-            server.publish(repo, archive, size, self.deadline)?;
+            let mut archive = self.container.exec(&cat)?;
+            let archive = Exactly::new(&mut archive, size);
+            self.builds.server.publish(repo, archive, self.deadline)?;
             outcome = Outcome::Built;
         }
         Ok(outcome)

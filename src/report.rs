@@ -18,91 +18,66 @@ pub enum Outcome {
     Failed(Step, Error),
 }
 
-/// One line of the summary.
+/// One line of the summary: what happened, to what (the pkgbase and its version, or, as long as they aren't known, the
+/// repository's URL), and how long it took.
 #[derive(Debug)]
-pub struct Line {
-    pub outcome: Outcome,
-    /// The pkgbase and its version, or, as long as they aren't known, the repository's URL.
-    pub name: String,
-    pub time: Duration,
-}
+pub struct Line(pub Outcome, pub String, pub Duration);
 
 impl Line {
-    /// What became of a repository, in so much time.
-    pub fn new(outcome: Outcome, name: String, time: Duration) -> Line {
-        Line {
-            outcome,
-            name,
-            time,
-        }
-    }
-
     /// Whether it is the dependencies that could not be installed: another repository may bring them.
     pub fn lacks_dependencies(&self) -> bool {
         let ended = |error: &Error| matches!(error.kind, Kind::Command(Some(_)));
-        matches!(&self.outcome, Outcome::Failed("dependencies", error) if ended(error))
+        matches!(&self.0, Outcome::Failed("dependencies", error) if ended(error))
+    }
+
+    fn word(&self) -> &'static str {
+        match self.0 {
+            Outcome::Built => "built",
+            Outcome::UpToDate => "up to date",
+            Outcome::Failed(..) => "failed",
+        }
     }
 }
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match &self.outcome {
-            Outcome::Built => "built",
-            Outcome::UpToDate => "up to date",
-            Outcome::Failed(..) => "failed",
-        };
-        write!(f, "{what:<10}  {}", self.name)?;
-        if let Outcome::Failed(step, _) = self.outcome {
+        write!(f, "{:<10}  {}", self.word(), self.1)?;
+        if let Outcome::Failed(step, _) = self.0 {
             write!(f, "  at {step}")?;
         }
-        write!(f, "  {:.1} s", self.time.as_secs_f64())
+        write!(f, "  {:.1} s", self.2.as_secs_f64())
     }
 }
 
 /// All of a run, in the order in which it happened.
 #[derive(Debug, Default)]
-pub struct Summary {
-    lines: Vec<Line>,
-    built: usize,
-    up_to_date: usize,
-    failed: usize,
-}
+pub struct Summary(Vec<Line>);
 
 impl Summary {
     /// Adds a line, and says it in the log.
     pub fn add(&mut self, line: Line) {
-        match &line.outcome {
-            Outcome::Built => self.built += 1,
-            Outcome::UpToDate => self.up_to_date += 1,
-            Outcome::Failed(..) => self.failed += 1,
-        }
-        match &line.outcome {
-            Outcome::Failed(step, error) => log::error!("{}: failed at {step}: {error}", line.name),
+        match &line.0 {
+            Outcome::Failed(step, error) => log::error!("{}: failed at {step}: {error}", line.1),
             _ => log::info!("{line}"),
         }
-        self.lines.push(line);
+        self.0.push(line);
     }
 
-    /// How many repositories were built.
-    pub fn built(&self) -> usize {
-        self.built
+    /// How many repositories were `built`, `up to date` or `failed`.
+    pub fn count(&self, word: &str) -> usize {
+        self.0.iter().filter(|line| line.word() == word).count()
     }
 
     /// 0 if all went well, 1 if a repository failed.
     pub fn exit_code(&self) -> u8 {
-        self.failed.min(1) as u8
+        self.count("failed").min(1) as u8
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary {
-            lines,
-            built,
-            up_to_date,
-            failed,
-        } = self;
-        lines.iter().try_for_each(|line| writeln!(f, "{line}"))?;
-        writeln!(f, "{built} built, {up_to_date} up to date, {failed} failed")
+        self.0.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        let counts = ["built", "up to date", "failed"].map(|it| format!("{} {it}", self.count(it)));
+        writeln!(f, "{}", counts.join(", "))
     }
 }

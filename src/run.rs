@@ -35,14 +35,10 @@ pub fn run(settings: &Settings) -> Result<Summary, Error> {
     let mut server = Server::new(settings);
     let mut summary = Summary::default();
     let mut waiting = vec![];
-    for entry in server.list(&arch)? {
-        let name = entry.name;
-        match entry.repo {
+    for (name, repo) in server.list(&arch)? {
+        match repo {
             Ok(repo) => waiting.push(Waiting(name, repo, None)),
-            Err(error) => {
-                let outcome = Outcome::Failed("list", error);
-                summary.add(Line::new(outcome, name, Duration::ZERO));
-            }
+            Err(error) => summary.add(Line(Outcome::Failed("list", error), name, Duration::ZERO)),
         }
     }
     if waiting.is_empty() {
@@ -61,7 +57,7 @@ pub fn run(settings: &Settings) -> Result<Summary, Error> {
     let builds = Builds {
         engine: &engine,
         server: &server,
-        image: image.name(),
+        image: &image.name,
         run: &run,
         arch: &arch,
         settings,
@@ -69,7 +65,10 @@ pub fn run(settings: &Settings) -> Result<Summary, Error> {
     };
     // One that lacks dependencies waits for what the others publish, and is tried again if they did.
     let is_due = |it: &Waiting, built| it.2.as_ref().is_none_or(|(then, _)| *then < built);
-    while let Some(next) = waiting.iter().position(|it| is_due(it, summary.built())) {
+    while let Some(next) = waiting
+        .iter()
+        .position(|it| is_due(it, summary.count("built")))
+    {
         if !lock.is_running()? {
             let why = "it is gone, so another run may take this engine; something removed it or cut the \
                 connection to it (a proxy's idle timeout?)";
@@ -79,8 +78,8 @@ pub fn run(settings: &Settings) -> Result<Summary, Error> {
         log::info!("{name} for the repository {}", repo.repo);
         let line = builds.build(&repo, name.clone());
         if line.lacks_dependencies() {
-            log::info!("{}: lacks dependencies, for now", line.name);
-            waiting.push(Waiting(name, repo, Some((summary.built(), line))));
+            log::info!("{}: lacks dependencies, for now", line.1);
+            waiting.push(Waiting(name, repo, Some((summary.count("built"), line))));
             continue;
         }
         summary.add(line);
@@ -104,14 +103,13 @@ fn new_run_id() -> String {
 
 /// Pulls the base image; an older one that is there already is better than no run.
 fn pull(engine: &Engine, reference: &str) -> Result<(), Error> {
-    let Err(error) = engine.pull(reference, Deadline::after(PREPARATION)) else {
-        return Ok(());
-    };
-    if !engine.has_image(reference)? {
-        return Err(error);
+    match engine.pull(reference, Deadline::after(PREPARATION)) {
+        Err(error) if engine.has_image(reference)? => {
+            log::warn!("{error}; going on with the image {reference} that is there");
+            Ok(())
+        }
+        pulled => pulled.map_err(|error| error.during(&format!("pulling {reference}"))),
     }
-    log::warn!("{error}; going on with the image {reference} that is there");
-    Ok(())
 }
 
 /// Starts the lock container, which only one run can at a time.
@@ -184,13 +182,13 @@ fn sweep(engine: &Engine, run: &str) {
             log::warn!("{error} (left by a killed run; the next one tries again)")
         });
     };
-    let containers = engine.our_containers().unwrap_or_default();
+    let containers = engine.ours("containers/json?all=1").unwrap_or_default();
     for container in containers.into_iter().filter(is_left) {
         log::info!("removing the container {} of a killed run", container.id);
         warn(engine.remove_container(&container.id));
     }
-    let images = engine.our_images().unwrap_or_default();
-    for image in images.into_iter().filter(is_left) {
+    let images = engine.ours("images/json?all=0").unwrap_or_default();
+    for image in images.iter().filter(|it| is_left(it)) {
         // Somebody may have given the image a name of their own, which stays.
         let ours = |tag: &&String| tag.split(':').next() == Some(image::NAME);
         let untagged = Some(&image.id).filter(|_| image.tags.is_empty());

@@ -1,6 +1,5 @@
 //! The Vieter server: its list of repositories, and what is published there.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,11 +34,7 @@ pub struct Repo {
 }
 
 /// An entry of the list: something to call it by, and the repository, or why it is none.
-#[derive(Debug)]
-pub struct Entry {
-    pub name: String,
-    pub repo: Result<Repo, Error>,
-}
+pub type Entry = (String, Result<Repo, Error>);
 
 /// A client of one server.
 pub struct Server {
@@ -121,21 +116,19 @@ impl Server {
         parse_list(&answer.read()?).map_err(|why| Error::unusable(what, why))
     }
 
-    /// Whether a version of a package (`<name>-<version>`) or a file is published (`HEAD /<repo>/<arch>/<file>`).
+    /// Whether a version of a package (`<name>-<version>`) or a file is published, as `<repo>/<arch>/<that>`
+    /// (`HEAD /<repo>/<arch>/<that>`).
     ///
     /// # Errors
     /// No answer, any but 200 and 404.
-    pub fn has(
-        &self,
-        repo: &str,
-        arch: &str,
-        file: &str,
-        deadline: Deadline,
-    ) -> Result<bool, Error> {
-        let request = format!("HEAD /{}/{}/{}", encode(repo), encode(arch), encode(file));
-        let answer = self
-            .http
-            .send(&request, &[], (), deadline.at_most(PATIENCE))?;
+    pub fn has(&self, path: [&str; 3], deadline: Deadline) -> Result<bool, Error> {
+        let request = format!("HEAD /{}", path.map(encode).join("/"));
+        let answer = self.http.send(
+            &request,
+            &[],
+            (),
+            Deadline::after(PATIENCE.min(deadline.left())),
+        )?;
         match answer.status() {
             200 => Ok(true),
             404 => Ok(false),
@@ -148,24 +141,19 @@ impl Server {
         format!("{}/{repo}/{arch}", self.http.base)
     }
 
-    /// Publishes a package archive of `size` bytes, straight from the reader (`POST /<repo>/publish`).
+    /// Publishes a package archive, straight from its reader (`POST /<repo>/publish`).
     ///
     /// # Errors
     /// No answer, any but 200, and those of the reader.
     pub fn publish(
         &self,
         repo: &str,
-        archive: &mut dyn Read,
-        size: u64,
+        mut archive: Exactly,
         deadline: Deadline,
     ) -> Result<(), Error> {
         let request = format!("POST /{}/publish", encode(repo));
-        let length = size.to_string();
-        let headers = [
-            ("X-Api-Key", self.http.secret.as_str()),
-            ("Content-Length", &length),
-        ];
-        let mut archive = Exactly::new(archive, size);
+        let (key, size) = (self.http.secret.as_str(), archive.left.to_string());
+        let headers = [("X-Api-Key", key), ("Content-Length", &size)];
         let body = SendBody::from_reader(&mut archive);
         let answer = self.http.send(&request, &headers, body, deadline)?;
         match answer.status() {
@@ -222,10 +210,10 @@ fn to_build(entries: &[(String, Value)], arch: &str) -> Vec<Entry> {
     let entries = entries
         .iter()
         .filter(|(_, it)| it["arch"].as_array().is_none_or(is_for));
-    let entries = entries.map(|(id, it)| Entry {
-        name: one_line(text_of(it, "url").unwrap_or(id), 200),
-        repo: parse_repo(it)
-            .map_err(|why| Error::unusable(format!("entry {}", one_line(id, 100)), why)),
+    let entries = entries.map(|(id, it)| {
+        let what = format!("entry {} of the list", one_line(id, 100));
+        let repo = parse_repo(it).map_err(|why| Error::unusable(what, why));
+        (one_line(text_of(it, "url").unwrap_or(id), 200), repo)
     });
     entries.collect()
 }
@@ -245,16 +233,16 @@ fn parse_repo(entry: &Value) -> Result<Repo, String> {
     }
     let kind = text_of(entry, "kind").unwrap_or("git");
     if !matches!(kind, "git" | "url") {
-        return Err(format!(
-            "is of the kind {kind:?}, which is neither git nor url"
-        ));
+        return Err(format!("is of the kind {kind:?}, neither git nor url"));
     }
+    let (url, path, repo) = (url.to_owned(), path.to_owned(), repo.to_owned());
+    let branch = text_of(entry, "branch").unwrap_or("").to_owned();
     Ok(Repo {
-        url: url.to_owned(),
-        branch: text_of(entry, "branch").unwrap_or("").to_owned(),
-        path: path.to_owned(),
+        url,
+        branch,
+        path,
         is_pkgbuild: kind == "url",
-        repo: repo.to_owned(),
+        repo,
     })
 }
 
@@ -280,10 +268,7 @@ mod tests {
                 "d":{"url":"git://x","branch":"","arch":[" x86_64"],"repo":"a+b"}}"#,
         )
         .unwrap();
-        let repos: Vec<_> = entries
-            .into_iter()
-            .map(|entry| entry.repo.unwrap())
-            .collect();
+        let repos: Vec<_> = entries.into_iter().map(|entry| entry.1.unwrap()).collect();
         assert_eq!(repos[0].url, "git://z");
         assert_eq!(repos[0].branch, "main");
         assert_eq!(repos[1].url, "git://x");
@@ -302,7 +287,7 @@ mod tests {
                  "arch":[{"id":4,"target_id":9,"value":"aarch64"}]}]"#,
         )
         .unwrap();
-        let repos: Vec<_> = entries.into_iter().map(|it| it.repo.unwrap()).collect();
+        let repos: Vec<_> = entries.into_iter().map(|it| it.1.unwrap()).collect();
         assert_eq!(repos.len(), 2);
         assert_eq!(
             (repos[0].path.as_str(), repos[0].is_pkgbuild),
@@ -334,8 +319,8 @@ mod tests {
         for broken in broken {
             let good = r#"{"url":"git://x","branch":"b","arch":["x86_64"],"repo":"bur"}"#;
             let entries = list(&format!(r#"{{"1":{broken},"2":{good}}}"#)).unwrap();
-            assert!(entries[0].repo.is_err(), "{broken}");
-            assert!(entries[1].repo.is_ok());
+            assert!(entries[0].1.is_err(), "{broken}");
+            assert!(entries[1].1.is_ok());
         }
     }
 

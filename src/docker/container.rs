@@ -37,7 +37,7 @@ pub struct Command<'a> {
 /// A running container; dropping it removes it.
 pub struct Container<'e> {
     engine: &'e Engine,
-    id: String,
+    pub id: String,
     stdin: Option<Body>,
     /// When the commands in it are given up.
     deadline: Deadline,
@@ -68,21 +68,18 @@ impl<'e> Container<'e> {
             "Entrypoint": ["cat"], "Cmd": [], "User": "0", "WorkingDir": "/",
             "OpenStdin": true, "StdinOnce": true, "AttachStdin": true, "AttachStdout": false, "AttachStderr": false,
         });
+        let id = engine.create_container(name, config)?;
+        let stdin = None;
         let mut container = Container {
             engine,
-            id: engine.create_container(name, config)?,
-            stdin: None,
+            id,
+            stdin,
             deadline,
         };
         // Attached before it is started, so that it never runs without us.
         container.stdin = Some(engine.attach_stdin(&container.id)?);
         engine.start_container(&container.id)?;
         Ok(container)
-    }
-
-    /// The container's id.
-    pub fn id(&self) -> &str {
-        &self.id
     }
 
     /// Whether it is still there: somebody may have removed it, or cut our connection.
@@ -146,7 +143,7 @@ impl<'e> Container<'e> {
         if captured.len() > MAX_CAPTURED {
             return Err(Error::unusable(command.doing, "prints more than 1 MiB"));
         }
-        if exec.output.is_empty() {
+        if exec.output.last_lines().is_empty() {
             // A command that isn't there is what the engine says on the standard output.
             exec.output.push(&captured);
         }
@@ -192,7 +189,7 @@ impl Exec<'_> {
         });
         let (code, ended) = match code {
             Ok(0) => return Ok(()),
-            _ if deadline.passed() => (None, "stopped at the time limit".to_owned()),
+            _ if deadline.left().is_zero() => (None, "stopped at the time limit".to_owned()),
             Ok(code) => (Some(code), format!("ended with exit code {code}")),
             Err(reason) => (None, format!("was lost: {reason}")),
         };

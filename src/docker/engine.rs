@@ -117,17 +117,13 @@ impl Engine {
         serde_json::from_slice(text).map_err(|error| makes_no_sense(request, error))
     }
 
-    /// The engine's architecture in `uname -m`'s words (`GET /info`; podman answers with Go's).
+    /// The engine's architecture in `uname -m`'s words (`GET /info`).
     ///
     /// # Errors
     /// Those of the request.
     pub fn architecture(&self) -> Result<String, Error> {
         let info = self.ask("GET /info")?;
-        Ok(match text("GET /info", &info, "Architecture")? {
-            "amd64" => "x86_64".to_owned(),
-            "arm64" => "aarch64".to_owned(),
-            architecture => architecture.to_owned(),
-        })
+        text("GET /info", &info, "Architecture").map(str::to_owned)
     }
 
     /// Pulls one image, its progress to the log (`POST /images/create`).
@@ -143,10 +139,7 @@ impl Engine {
             // The second is the older one's.
             let errors = [&message["errorDetail"]["message"], &message["error"]];
             if let Some(error) = errors.into_iter().find_map(Value::as_str) {
-                return Err(Error::unusable(
-                    format!("pulling {reference}"),
-                    one_line(error, 500),
-                ));
+                return Err(Error::unusable(&request, one_line(error, 500)));
             }
             // The others are a progress bar, and come with every few kilobytes.
             if message["progressDetail"]["current"].is_null() {
@@ -165,7 +158,7 @@ impl Engine {
         deadline: Deadline,
     ) -> Result<impl Iterator<Item = Result<Value, Error>>, Error> {
         let answer = self.call(request, Value::Null, deadline)?;
-        let reader = BufReader::with_capacity(4096, answer.into_body().into_reader());
+        let reader = BufReader::with_capacity(4096, answer.response.into_body().into_reader());
         let messages = Deserializer::from_reader(reader).into_iter();
         Ok(messages.map(move |message| {
             let broke = |error| format!("{request}: the stream of messages broke: {error}");
@@ -201,7 +194,7 @@ impl Engine {
     pub fn attach_stdin(&self, id: &str) -> Result<Body, Error> {
         let request = format!("POST /containers/{id}/attach?stream=1&stdin=1");
         let answer = self.call(&request, Value::Null, Deadline::after(PATIENCE))?;
-        Ok(answer.into_body())
+        Ok(answer.response.into_body())
     }
 
     /// Starts a container (`POST /containers/{id}/start`).
@@ -250,25 +243,13 @@ impl Engine {
         }
     }
 
-    /// All containers of ours, running or not (`GET /containers/json`).
+    /// What bears our label: `containers/json?all=1` or `images/json?all=0`.
     ///
     /// # Errors
     /// Those of the request.
-    pub fn our_containers(&self) -> Result<Vec<Found>, Error> {
-        self.list("GET /containers/json?all=1&")
-    }
-
-    /// All images of ours (`GET /images/json`).
-    ///
-    /// # Errors
-    /// Those of the request.
-    pub fn our_images(&self) -> Result<Vec<Found>, Error> {
-        self.list("GET /images/json?")
-    }
-
-    fn list(&self, request: &str) -> Result<Vec<Found>, Error> {
+    pub fn ours(&self, kind: &str) -> Result<Vec<Found>, Error> {
         let request = format!(
-            "{request}filters={}",
+            "GET /{kind}&filters={}",
             filters(&json!({"label": [RUN_LABEL]}))
         );
         let list = self.ask(&request)?;
@@ -317,7 +298,7 @@ impl Engine {
         let id = text(&request, &created, "Id")?.to_owned();
         let start = json!({"Detach": false, "Tty": false});
         let answer = self.call(&format!("POST /exec/{id}/start"), start, deadline)?;
-        Ok((id, Frames::new(answer.into_body().into_reader())))
+        Ok((id, Frames::new(answer.response.into_body().into_reader())))
     }
 
     /// The exit code of an exec whose output has ended (`GET /exec/{id}/json`).
@@ -356,15 +337,13 @@ impl Engine {
 impl Found {
     fn new(it: &Value, labels: &Value) -> Result<Found, Error> {
         let tags = it["RepoTags"].as_array().into_iter().flatten();
+        let tags = tags.filter_map(|tag| tag.as_str().map(str::to_owned));
         Ok(Found {
             id: text("looking for containers and images", it, "Id")?.to_owned(),
             run: labels[RUN_LABEL].as_str().map(str::to_owned),
-            is_running: it["State"]["Running"].as_bool().unwrap_or(false),
+            is_running: it["State"]["Running"] == true,
             // An image that has lost its names is called `<none>:<none>`.
-            tags: tags
-                .filter_map(|tag| tag.as_str().map(str::to_owned))
-                .filter(|tag| !tag.starts_with("<none>"))
-                .collect(),
+            tags: tags.filter(|tag| !tag.starts_with("<none>")).collect(),
         })
     }
 }

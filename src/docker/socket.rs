@@ -55,22 +55,23 @@ impl Transport for UnixTransport {
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         self.stream.set_write_timeout(socket_timeout(timeout)?)?;
         let output = &self.buffers.output()[..amount];
-        self.stream
-            .write_all(output)
-            .map_err(|error| timed_out(error, timeout))
+        let written = self.stream.write_all(output);
+        written.map_err(|error| timed_out(error, timeout))
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         loop {
             self.stream.set_read_timeout(socket_timeout(timeout)?)?;
-            match self.stream.read(self.buffers.input_append_buf()) {
-                Ok(amount) => {
-                    self.buffers.input_appended(amount);
-                    return Ok(amount > 0);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(timed_out(error, timeout)),
+            let read = self.stream.read(self.buffers.input_append_buf());
+            if read
+                .as_ref()
+                .is_err_and(|it| it.kind() == ErrorKind::Interrupted)
+            {
+                continue;
             }
+            let amount = read.map_err(|error| timed_out(error, timeout))?;
+            self.buffers.input_appended(amount);
+            return Ok(amount > 0);
         }
     }
 

@@ -186,10 +186,9 @@ fn a_server_that_makes_no_sense_is_an_error_and_no_panic() {
         "SSH-2.0-OpenSSH_9.2\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{}",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
-        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"data\":[1,2]}",
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"data\":7}",
         "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"data\":{\"a\":",
         "HTTP/1.1 500 -\r\nConnection: close\r\n\r\n\x1b[2J",
-        "HTTP/1.1 404 -\r\nConnection: close\r\n\r\n404 Not Found",
         "HTTP/1.1 301 -\r\nLocation: https://127.0.0.1/\r\nConnection: close\r\n\r\n",
     ];
     for answer in answers {
@@ -197,4 +196,24 @@ fn a_server_that_makes_no_sense_is_an_error_and_no_panic() {
         let run = world.build(&[]).exits(3).says("GET /api/repos at http://");
         assert!(!run.stderr.contains('\x1b'));
     }
+    // One that is none of Vieter's.
+    world.server.clear_faults();
+    world.server.fault(
+        "GET /api",
+        "HTTP/1.1 404 -\r\nConnection: close\r\n\r\n404 Not Found",
+    );
+    world
+        .build(&[])
+        .exits(3)
+        .says("is --address that of a Vieter server?");
+    // Entries that are none.
+    world.server.clear_faults();
+    world.server.fault(
+        "GET /api/repos",
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"data\":[1,null]}",
+    );
+    world
+        .build(&[])
+        .exits(1)
+        .reports("0 built, 0 up to date, 2 failed");
 }
