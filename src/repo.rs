@@ -42,13 +42,13 @@ done
 /// Makes the repository `$1` at `$2` known to pacman: its database is fetched anew, then it stands last in pacman.conf,
 /// so that nothing in it takes the place of an official package. Other databases stay as they are.
 const ADD_REPOSITORY: &str = r#"
-set -e -o pipefail
+set -e
 conf=/etc/pacman.d/vieter.conf
 if pacman-conf --repo-list | grep -qxF -- "$1"; then echo "pacman.conf has a repository $1 already"; exit 1; fi
 mkdir -p /etc/pacman.d
 printf '[%s]\nServer = %s\nSigLevel = Optional TrustAll\n' "$1" "$2" > "$conf"
 pacman --config "$conf" -Sy
-echo "Include = $conf" >> /etc/pacman.conf
+printf '\nInclude = %s\n' "$conf" >> /etc/pacman.conf
 "#;
 
 /// What the builds of one run have in common.

@@ -16,14 +16,11 @@ use ureq::{Agent, Error};
 
 /// An agent whose every connection goes to the socket at `path`, whatever host a URL names.
 pub fn agent(path: &Path, config: Config) -> Agent {
-    let path = path.to_owned();
-    Agent::with_parts(config, UnixConnector { path }, NoNames)
+    Agent::with_parts(config, UnixConnector(path.to_owned()), NoNames)
 }
 
 #[derive(Debug)]
-struct UnixConnector {
-    path: PathBuf,
-}
+struct UnixConnector(PathBuf);
 
 impl Connector for UnixConnector {
     type Out = UnixTransport;
@@ -34,10 +31,9 @@ impl Connector for UnixConnector {
         _: Option<()>,
     ) -> Result<Option<UnixTransport>, Error> {
         let config = details.config;
-        Ok(Some(UnixTransport {
-            stream: UnixStream::connect(&self.path)?,
-            buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
-        }))
+        let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
+        let stream = UnixStream::connect(&self.0)?;
+        Ok(Some(UnixTransport { stream, buffers }))
     }
 }
 
@@ -63,10 +59,7 @@ impl Transport for UnixTransport {
         loop {
             self.stream.set_read_timeout(socket_timeout(timeout)?)?;
             let read = self.stream.read(self.buffers.input_append_buf());
-            if read
-                .as_ref()
-                .is_err_and(|it| it.kind() == ErrorKind::Interrupted)
-            {
+            if matches!(&read, Err(error) if error.kind() == ErrorKind::Interrupted) {
                 continue;
             }
             let amount = read.map_err(|error| timed_out(error, timeout))?;
