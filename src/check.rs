@@ -32,13 +32,18 @@ pub fn check(settings: &Settings) -> (String, u8) {
         Err(error) => say("engine", Err(error)),
     }
     let arch = arch.unwrap_or_else(|| "unknown".to_owned());
-    let entries = Server::new(settings).list(&arch);
-    let count = entries.as_ref().map_or(0, Vec::len);
-    let takes = format!("{} answers and takes the key", settings.address);
-    say("server", entries.map(|_| takes));
-    say(
-        "repositories",
-        Ok(format!("{count} for the architecture {arch}")),
-    );
+    match Server::new(settings).list(&arch) {
+        Ok(entries) => {
+            say(
+                "server",
+                Ok(format!("{} answers and takes the key", settings.address)),
+            );
+            say(
+                "repositories",
+                Ok(format!("{} for the architecture {arch}", entries.len())),
+            );
+        }
+        Err(error) => say("server", Err(error)),
+    }
     checked
 }

@@ -188,7 +188,7 @@ fn parse_address(address: String) -> Result<String, Error> {
     let is_server = |uri: Uri| {
         matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.query().is_none()
-            && !address.contains('#')
+            && !address.contains(['#', '@'])
     };
     if address.parse::<Uri>().is_ok_and(is_server) {
         return Ok(address);

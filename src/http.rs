@@ -119,26 +119,18 @@ impl Answer {
     /// `message`, but what stands in front of them may send anything. It may repeat what it was sent.
     pub fn refused(self) -> Error {
         let (what, status, secret) = (self.what.clone(), self.status(), self.secret.clone());
-        let location = self
-            .response
-            .headers()
-            .get("location")
-            .map(|it| it.as_bytes().to_vec());
-        let location = String::from_utf8(location.unwrap_or_default()).unwrap_or_default();
+        let location = self.response.headers().get("location");
+        let location = location.and_then(|it| it.to_str().ok()).unwrap_or("");
+        let location = location.to_owned();
         let text = self.read().unwrap_or_default();
         let json: Value = serde_json::from_slice(&text).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let message = [location.as_str(), json["message"].as_str().unwrap_or(&text)].join(" ");
-        let message = if secret.is_empty() {
-            message
-        } else {
-            message.replace(&secret, "***")
-        };
-        let message = one_line(&message, 500);
-        Error::new(
-            Kind::Status(status),
-            format!("{what}: answered {status}: {message}"),
-        )
+        let mut message = [&location, json["message"].as_str().unwrap_or(&text)].join(" ");
+        if !secret.is_empty() {
+            message = message.replace(&secret, "***");
+        }
+        let text = format!("{what}: answered {status}: {}", one_line(&message, 500));
+        Error::new(Kind::Status(status), text)
     }
 }
 

@@ -30,9 +30,9 @@ install -d -o builder -g builder /build /build/packages
 mkdir -p /etc/makepkg.conf.d
 printf '%s\n' "$1" > /etc/makepkg.conf.d/vieter.conf
 version=$(makepkg --version)
-[[ $version =~ \)\ ([0-9.]+) ]]
+[[ $version =~ \)\ ([0-9.]+) ]] || { echo "what version is this makepkg? $version"; exit 1; }
 if (( $(vercmp "${BASH_REMATCH[1]}" 6.1) < 0 )); then
-    echo 'source /etc/makepkg.conf.d/vieter.conf' >> /etc/makepkg.conf
+    printf '\nsource /etc/makepkg.conf.d/vieter.conf\n' >> /etc/makepkg.conf
 fi
 "#;
 
@@ -53,25 +53,23 @@ const BUILDER_ENV: [&str; 5] = [
 
 /// A command as root: only for pacman and what prepares the image, never for a repository's code.
 pub fn root<'a>(doing: &'a str, argv: &'a [&'a str]) -> Command<'a> {
-    let (user, workdir, env) = ("0", "/", &ROOT_ENV[..]);
     Command {
         doing,
         argv,
-        user,
-        workdir,
-        env,
+        user: "0",
+        workdir: "/",
+        env: &ROOT_ENV,
     }
 }
 
 /// A command as the build user, in `workdir`.
 pub fn builder<'a>(doing: &'a str, argv: &'a [&'a str], workdir: &'a str) -> Command<'a> {
-    let (user, env) = ("builder", &BUILDER_ENV[..]);
     Command {
         doing,
         argv,
-        user,
+        user: "builder",
         workdir,
-        env,
+        env: &BUILDER_ENV,
     }
 }
 
@@ -106,17 +104,13 @@ impl<'e> BuilderImage<'e> {
             argv.extend(keyrings.lines());
             step(container, "update of the keyring", &argv)?;
         }
-        let argv: Vec<&str> = "pacman -Syu --needed --noconfirm base-devel git"
-            .split(' ')
-            .collect();
+        let argv = "pacman -Syu --needed --noconfirm base-devel git";
+        let argv: Vec<&str> = argv.split(' ').collect();
         step(container, "pacman -Syu base-devel git", &argv)?;
         // Debug packages are what Arch has on by default, and nobody asked for; a later option wins.
         let conf = format!("OPTIONS+=(!debug)\n{}", settings.makepkg_conf);
-        step(
-            container,
-            "build user",
-            &["bash", "-c", SET_UP, "bash", &conf],
-        )?;
+        let argv = ["bash", "-c", SET_UP, "bash", &conf];
+        step(container, "build user", &argv)?;
 
         log::info!("builder image: commit to {NAME}:{run}");
         // Made before the commit, so that a commit that fails half-way is removed too.
@@ -138,12 +132,8 @@ fn step(container: &Container, doing: &str, argv: &[&str]) -> Result<(), Error> 
     log::warn!(
         "this engine refuses pacman's sandbox, so it is turned off (DisableSandbox): {error}"
     );
-    let argv = [
-        "sed",
-        "-i",
-        r"/^\[options\]/a DisableSandbox",
-        "/etc/pacman.conf",
-    ];
+    let edit = r"/^\[options\]/a DisableSandbox";
+    let argv = ["sed", "-i", edit, "/etc/pacman.conf"];
     container.run(&root("setting DisableSandbox", &argv))?;
     container.run(&command)
 }

@@ -58,15 +58,8 @@ pub fn parse(printed: &[u8]) -> Result<Pkgbuild, Error> {
     let Some((names @ [_, ..], keys)) = count.parse().ok().and_then(split) else {
         return bad(pkgbase, "has no pkgname, or too many");
     };
-    let is_fingerprint = |key: &str| key.bytes().all(|it| it.is_ascii_hexdigit());
-    if let Some(key) = keys.iter().find(|it| !is_fingerprint(it)) {
-        return bad(key, "in validpgpkeys is no fingerprint");
-    }
-    if let Some(name) = names
-        .iter()
-        .chain([pkgbase])
-        .find(|it| !is_package_name(it))
-    {
+    let mut all = names.iter().chain([pkgbase]);
+    if let Some(name) = all.find(|it| !is_package_name(it)) {
         return bad(name, "is not a package name");
     }
     let version = match *epoch {
@@ -76,13 +69,16 @@ pub fn parse(printed: &[u8]) -> Result<Pkgbuild, Error> {
     if pkgver.is_empty() || pkgrel.is_empty() || !is_version(&version) {
         return bad(&version, "is not a version");
     }
-    let owned = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect();
+    let owned = |all: &[&str]| -> Vec<String> { all.iter().map(|it| (*it).to_owned()).collect() };
+    let mut keys = owned(keys);
+    // What is no fingerprint is for makepkg to complain of.
+    keys.retain(|key| !key.is_empty() && key.bytes().all(|it| it.is_ascii_hexdigit()));
     Ok(Pkgbuild {
         pkgbase: (*pkgbase).to_owned(),
         names: owned(names),
         version,
         has_pkgver: !has_pkgver.is_empty(),
-        keys: owned(keys),
+        keys,
     })
 }
 
@@ -93,11 +89,7 @@ pub fn parse(printed: &[u8]) -> Result<Pkgbuild, Error> {
 pub fn parse_pkginfo(pkginfo: &[u8]) -> Result<(String, String), Error> {
     let text = String::from_utf8_lossy(pkginfo);
     let pairs = || text.lines().filter_map(|line| line.split_once(" = "));
-    let value = |key: &str| {
-        pairs()
-            .find(|(it, _)| *it == key)
-            .map_or("", |(_, value)| value)
-    };
+    let value = |key| pairs().find(|it| it.0 == key).map_or("", |it| it.1);
     let (name, version) = (value("pkgname"), value("pkgver"));
     if !is_package_name(name) || !is_version(version) {
         let what = "reading the .PKGINFO of a package archive";
@@ -158,8 +150,10 @@ mod tests {
             ("foo", "1.0-1")
         );
         assert!(!plain.has_pkgver);
-        let split =
-            parse(b"yes\0base\x002\x001.0\x001.1\x002\0lib++\0lib-docs\x00ABCDEF01\0").unwrap();
+        let split = parse(
+            b"yes\0base\x002\x001.0\x001.1\x002\0lib++\0lib-docs\x00ABCDEF01\0\0--recv-keys\0",
+        )
+        .unwrap();
         assert_eq!(split.version, "2:1.0-1.1");
         assert_eq!(split.names, ["lib++", "lib-docs"]);
         assert!(split.has_pkgver);
@@ -190,7 +184,6 @@ mod tests {
             b"\0foo\0\x001.0\x001\x001\0../foo\0",
             b"\0-foo\0\x001.0\x001\x001\0foo\0",
             b"\0foo\0\x001.0\x001\x001\0f\xffo\0",
-            b"\0foo\0\x001.0\x001\x001\0foo\0--recv-keys\0",
         ] {
             assert!(
                 parse(printed).is_err(),

@@ -1,11 +1,11 @@
 //! The steps of one repository, in a container of its own: clone, version, check, dependencies, build, publish.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
 use crate::cli::Settings;
 use crate::docker::{Container, Engine};
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::http::{Deadline, Exactly};
 use crate::image::{HOME, PKGDEST, builder, root};
 use crate::output::one_line;
@@ -25,18 +25,20 @@ const MAKEPKG: &str = r#"ulimit -Sn 1024; MAKEFLAGS="-j$(nproc)" exec makepkg "$
 const MISSING: &str = r#"pacman -T -- "$@" || (( $? == 127 ))"#;
 
 /// Imports the keys that the repository brings, then fetches those that are missing still: `$1` holds the keyservers,
-/// the rest are fingerprints. A keyserver has half a minute for an answer.
+/// the rest are fingerprints. A keyserver has half a minute for an answer. Which of the keys the sources need is for
+/// makepkg to know; it fails here if there is none of them.
 const IMPORT_KEYS: &str = r#"
 for file in keys/pgp/*.asc; do [[ ! -f $file ]] || gpg --batch --import "$file"; done
-servers=$1; shift
+servers=$1; found=; shift
 for key; do
-    gpg --batch --list-keys -- "$key" >/dev/null 2>&1 && continue
-    for server in $servers; do
-        timeout 30 gpg --batch --keyserver "$server" --recv-keys -- "$key" && continue 2
+    # Some keyservers give keys out that gpg can't use, and gpg takes that for a success: what counts is the keyring.
+    for server in '' $servers; do
+        [[ -z $server ]] || timeout 30 gpg --batch --keyserver "$server" --recv-keys -- "$key"
+        gpg --batch --list-keys -- "$key" >/dev/null 2>&1 && found=yes && continue 2
     done
     echo "the key $key of validpgpkeys is not in keys/pgp, and on none of these keyservers: $servers"
-    exit 1
 done
+[[ $found ]]
 "#;
 
 /// Makes the repository `$1` at `$2` known to pacman: its database is fetched anew, then it stands last in pacman.conf,
@@ -62,6 +64,8 @@ pub struct Builds<'a> {
     pub settings: &'a Settings,
     /// The pacman repositories of the server that builds have to do without, as was said.
     pub without: RefCell<Vec<String>>,
+    /// How many archives were published.
+    pub published: Cell<usize>,
 }
 
 /// The step that failed, and how.
@@ -150,7 +154,7 @@ impl Build<'_> {
         let url = self.repo.url.as_str();
         if self.repo.is_pkgbuild {
             let to = format!("{CLONE}/PKGBUILD");
-            let argv = ["curl", "-fsSL", "--create-dirs", "-o", &to, "--", url];
+            let argv = ["curl", "-gfsSL", "--create-dirs", "-o", &to, "--", url];
             return self.container.run(&builder("curl", &argv, HOME));
         }
         let branch = format!("--branch={}", self.repo.branch);
@@ -237,21 +241,27 @@ impl Build<'_> {
     /// Makes what is published to the same repository known to pacman, if there is anything (pacman takes a missing
     /// database for an error).
     fn add_repository(&self) -> Result<(), Error> {
-        let without = &self.builds.without;
-        let repo = &self.repo.repo;
-        if without.borrow().contains(repo) || !self.has(&format!("{repo}.db"))? {
+        let (repo, without) = (&self.repo.repo, &self.builds.without);
+        if !self.has(&format!("{repo}.db"))? {
             return Ok(());
         }
         let url = self.builds.server.url_of(repo, self.builds.arch);
         let argv = ["bash", "-c", ADD_REPOSITORY, "bash", repo, &url];
-        let command = root("adding the repository to pacman.conf", &argv);
-        if let Err(error) = self.container.run(&command) {
-            log::warn!(
-                "builds can't use what is published to {repo}, at {url} for a container: {error}"
-            );
-            without.borrow_mut().push(repo.clone());
+        let added = self
+            .container
+            .run(&root("adding the repository to pacman.conf", &argv));
+        match added {
+            Err(error) if matches!(error.kind, Kind::Command(Some(_))) => {
+                if !without.borrow().contains(repo) {
+                    log::warn!(
+                        "builds go on without what is published to {repo}, which is {url} in a container: {error}"
+                    );
+                    without.borrow_mut().push(repo.clone());
+                }
+                Ok(())
+            }
+            added => added,
         }
-        Ok(())
     }
 
     fn makepkg(&self, doing: &str, options: &[&str]) -> Result<(), Error> {
@@ -284,6 +294,8 @@ impl Build<'_> {
             let mut archive = self.container.exec(&cat)?;
             let archive = Exactly::new(&mut archive, size);
             self.builds.server.publish(repo, archive, self.deadline)?;
+            let published = &self.builds.published;
+            published.set(published.get() + 1);
             outcome = Outcome::Built;
         }
         Ok(outcome)

@@ -1,6 +1,6 @@
 //! One run, as a story: the list, the lock, what killed runs left, the builder image, the repositories, the end.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::cli::Settings;
@@ -62,12 +62,13 @@ pub fn run(settings: &Settings) -> Result<Summary, Error> {
         arch: &arch,
         settings,
         without: RefCell::default(),
+        published: Cell::default(),
     };
     // One that lacks dependencies waits for what the others publish, and is tried again if they did.
     let is_due = |it: &Waiting, built| it.2.as_ref().is_none_or(|(then, _)| *then < built);
     while let Some(next) = waiting
         .iter()
-        .position(|it| is_due(it, summary.count("built")))
+        .position(|it| is_due(it, builds.published.get()))
     {
         if !lock.is_running()? {
             let why = "it is gone, so another run may take this engine; something removed it or cut the \
@@ -78,8 +79,11 @@ pub fn run(settings: &Settings) -> Result<Summary, Error> {
         log::info!("{name} for the repository {}", repo.repo);
         let line = builds.build(&repo, name.clone());
         if line.lacks_dependencies() {
-            log::info!("{}: lacks dependencies, for now", line.1);
-            waiting.push(Waiting(name, repo, Some((summary.count("built"), line))));
+            log::info!(
+                "{}: its dependencies can't be installed yet; again after the others",
+                line.1
+            );
+            waiting.push(Waiting(name, repo, Some((builds.published.get(), line))));
             continue;
         }
         summary.add(line);
@@ -91,7 +95,7 @@ pub fn run(settings: &Settings) -> Result<Summary, Error> {
     Ok(summary)
 }
 
-/// A repository that is not done with: what to call it, and, if it was tried, how many were built then and what
+/// A repository that is not done with: what to call it, and, if it was tried, how much was published then and what
 /// became of it.
 struct Waiting(String, Repo, Option<(usize, Line)>);
 

@@ -46,23 +46,15 @@ pub struct Server {
 impl Server {
     /// A client of the server that the settings name, with its API key.
     pub fn new(settings: &Settings) -> Server {
-        let agent = Client::config().build().new_agent();
-        let address = settings.address.trim_end_matches('/');
-        let (base, name, secret) = (
-            address.to_owned(),
-            address.to_owned(),
-            settings.api_key.clone(),
-        );
+        let base = settings.address.trim_end_matches('/').to_owned();
         let http = Client {
-            agent,
+            agent: Client::config().build().new_agent(),
+            name: base.clone(),
             base,
-            name,
-            secret,
+            secret: settings.api_key.clone(),
         };
-        Server {
-            http,
-            ca_file: settings.ca_file.clone(),
-        }
+        let ca_file = settings.ca_file.clone();
+        Server { http, ca_file }
     }
 
     /// The repositories that are to be built for `arch`, in the server's order (`GET /api/repos`, which servers from
@@ -96,7 +88,7 @@ impl Server {
         for _ in 0..MAX_PAGES {
             let request = format!("GET /api/v1/targets?limit=100&offset={}", targets.len());
             let page = self.get_list(&request)?;
-            if page.is_empty() {
+            if page.is_empty() || page.first() == targets.first() {
                 break;
             }
             targets.extend(page);
@@ -106,9 +98,8 @@ impl Server {
 
     fn get_list(&self, request: &str) -> Result<Vec<(String, Value)>, Error> {
         let key = [("X-Api-Key", self.http.secret.as_str())];
-        let answer = self
-            .http
-            .send(request, &key, (), Deadline::after(PATIENCE))?;
+        let deadline = Deadline::after(PATIENCE);
+        let answer = self.http.send(request, &key, (), deadline)?;
         if answer.status() != 200 {
             return Err(refused(answer));
         }
@@ -123,12 +114,8 @@ impl Server {
     /// No answer, any but 200 and 404.
     pub fn has(&self, path: [&str; 3], deadline: Deadline) -> Result<bool, Error> {
         let request = format!("HEAD /{}", path.map(encode).join("/"));
-        let answer = self.http.send(
-            &request,
-            &[],
-            (),
-            Deadline::after(PATIENCE.min(deadline.left())),
-        )?;
+        let deadline = Deadline::after(PATIENCE.min(deadline.left()));
+        let answer = self.http.send(&request, &[], (), deadline)?;
         match answer.status() {
             200 => Ok(true),
             404 => Ok(false),
@@ -189,16 +176,11 @@ fn trusting(file: &Path) -> Result<Agent, Error> {
 
 /// The entries by id: an object of them, whose order counts, or the list of a newer server, where each has its `id`.
 fn parse_list(text: &[u8]) -> Result<Vec<(String, Value)>, String> {
-    let answer: Value = serde_json::from_slice(text).unwrap_or_default();
-    match &answer["data"] {
-        Value::Object(map) => Ok(map
-            .iter()
-            .map(|(id, it)| (id.clone(), it.clone()))
-            .collect()),
-        Value::Array(list) => Ok(list
-            .iter()
-            .map(|it| (it["id"].to_string(), it.clone()))
-            .collect()),
+    let mut answer: Value = serde_json::from_slice(text).unwrap_or_default();
+    let with_id = |it: Value| (it["id"].to_string(), it);
+    match answer.get_mut("data").map(Value::take) {
+        Some(Value::Object(map)) => Ok(map.into_iter().collect()),
+        Some(Value::Array(list)) => Ok(list.into_iter().map(with_id).collect()),
         _ => Err("the answer is not a list of repositories".to_owned()),
     }
 }
@@ -235,14 +217,12 @@ fn parse_repo(entry: &Value) -> Result<Repo, String> {
     if !matches!(kind, "git" | "url") {
         return Err(format!("is of the kind {kind:?}, neither git nor url"));
     }
-    let (url, path, repo) = (url.to_owned(), path.to_owned(), repo.to_owned());
-    let branch = text_of(entry, "branch").unwrap_or("").to_owned();
     Ok(Repo {
-        url,
-        branch,
-        path,
+        url: url.to_owned(),
+        branch: text_of(entry, "branch").unwrap_or("").to_owned(),
+        path: path.to_owned(),
         is_pkgbuild: kind == "url",
-        repo,
+        repo: repo.to_owned(),
     })
 }
 

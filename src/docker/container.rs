@@ -68,12 +68,10 @@ impl<'e> Container<'e> {
             "Entrypoint": ["cat"], "Cmd": [], "User": "0", "WorkingDir": "/",
             "OpenStdin": true, "StdinOnce": true, "AttachStdin": true, "AttachStdout": false, "AttachStderr": false,
         });
-        let id = engine.create_container(name, config)?;
-        let stdin = None;
         let mut container = Container {
             engine,
-            id,
-            stdin,
+            id: engine.create_container(name, config)?,
+            stdin: None,
             deadline,
         };
         // Attached before it is started, so that it never runs without us.
@@ -102,14 +100,12 @@ impl<'e> Container<'e> {
             "Cmd": command.argv, "User": command.user, "WorkingDir": command.workdir, "Env": command.env,
         });
         let (id, frames) = self.engine.exec(&self.id, config, self.deadline)?;
-        let doing = command.doing.to_owned();
-        let output = Output::default();
         Ok(Exec {
             container: self,
             id,
-            doing,
+            doing: command.doing.to_owned(),
             frames,
-            output,
+            output: Output::default(),
         })
     }
 

@@ -248,10 +248,8 @@ impl Engine {
     /// # Errors
     /// Those of the request.
     pub fn ours(&self, kind: &str) -> Result<Vec<Found>, Error> {
-        let request = format!(
-            "GET /{kind}&filters={}",
-            filters(&json!({"label": [RUN_LABEL]}))
-        );
+        let label = filters(&json!({"label": [RUN_LABEL]}));
+        let request = format!("GET /{kind}&filters={label}");
         let list = self.ask(&request)?;
         let items = list
             .as_array()

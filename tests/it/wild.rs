@@ -113,7 +113,7 @@ chmod +x /usr/local/bin/pacman
         .says("Could not resolve host");
     assert_eq!(
         run.stderr
-            .matches("builds can't use what is published to bur")
+            .matches("builds go on without what is published to bur")
             .count(),
         1
     );
@@ -317,7 +317,13 @@ exec /usr/bin/pacman "$@"
 WRAPPER
 chmod +x /usr/local/bin/pacman
 "#;
-    world.package("second", &pkgbuild("second", "depends=(greeting)"));
+    // And makepkg says to be one that reads makepkg.conf.d itself.
+    let change = &format!(
+        "{change}\nprintf '%s\\n' '#!/bin/bash' '[[ $1 != --version ]] || {{ echo \"makepkg (pacman) 6.1.0\"; exit; }}' \
+        'exec /usr/bin/makepkg \"$@\"' > /usr/local/bin/makepkg; chmod +x /usr/local/bin/makepkg"
+    );
+    let more = "depends=(greeting)\nbuild() { [[ -f /etc/makepkg.conf.d/vieter.conf ]]; ! grep vieter /etc/makepkg.conf; }";
+    world.package("second", &pkgbuild("second", more));
     build_on(&world, change)
         .exits(0)
         .reports("built       any 1.0-1  ")
