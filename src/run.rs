@@ -28,6 +28,7 @@ const START: Duration = Duration::from_secs(5);
 /// What keeps the run from being done. A repository that fails is in the summary instead.
 pub fn run(settings: &Settings) -> Result<Summary, Error> {
     let engine = Engine::open(&settings.docker_host)?;
+    log::info!("using {}", engine.name());
     let arch = match &settings.arch {
         Some(arch) => arch.clone(),
         None => engine.architecture()?,

@@ -80,7 +80,7 @@ impl Engine {
         let (major, minor) = agree(newest.as_str(), oldest.as_str())
             .map_err(|why| Error::unusable(&engine.0.name, why))?;
         let own = one_line(answer["Version"].as_str().unwrap_or("unknown"), 50);
-        log::info!("{}: version {own}, API {major}.{minor}", engine.0.name);
+        engine.0.name += &format!(" (version {own}, API {major}.{minor})");
         engine.0.base += &format!("/v{major}.{minor}");
         Ok(engine)
     }

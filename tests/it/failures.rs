@@ -228,7 +228,7 @@ fn a_check_says_what_is_well_and_what_is_not() {
     };
     check("VIETER_LOG", "info")
         .exits(0)
-        .reports("engine        ok      the engine at /var/run/docker.sock answers")
+        .reports("engine        ok      the engine at /var/run/docker.sock (version ")
         .reports("server        ok      http://127.0.0.1:")
         .reports("repositories  ok      1 for the architecture ")
         .reports("run           ok      none is on");
