@@ -77,15 +77,17 @@ impl Drop for Compose {
     }
 }
 
-/// Waits until the container's health has become this.
+/// Waits until the container's health has become this. It is named by its id: events of an earlier test's container
+/// of the same name are replayed, too.
 fn wait_for_health(health: &str) {
+    let id = docker(&["inspect", "-f", "{{.Id}}", "vieter-test-cron"]);
     let mut events = Command::new("docker")
         .args([
             "events",
             "--since",
             "1",
             "--filter",
-            "container=vieter-test-cron",
+            &format!("container={id}"),
         ])
         .args(["--filter", "event=health_status", "--format", "{{.Status}}"])
         .stdout(Stdio::piped())

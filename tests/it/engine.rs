@@ -48,7 +48,7 @@ fn exit_codes_and_output_are_those_of_the_command() {
     assert!(container.run(&sh(&["no-such-command"])).is_err());
     drop(container);
 
-    let short = Deadline::after(Duration::from_secs(5));
+    let short = Deadline::after(Duration::from_secs(10));
     let container = Container::start(&engine, None, &BASE_IMAGE, "test", None, short).unwrap();
     let error = container
         .run(&sh(&["bash", "-c", "echo on time; sleep 1000"]))

@@ -160,6 +160,8 @@ impl State {
         let Some(request) = read_request(&mut reader)? else {
             return Ok(());
         };
+        // Before anybody hears of the request, and may change the key.
+        let authorised = request.headers.get("x-api-key") == Some(&self.key.lock().unwrap());
         let line = format!("{} {}", request.method, request.path);
         self.requests.lock().unwrap().push(line.clone());
         self.requested.notify_all();
@@ -169,7 +171,6 @@ impl State {
             return out.write_all(answer.as_bytes());
         }
         let segments: Vec<&str> = request.path.split('/').skip(1).collect();
-        let authorised = request.headers.get("x-api-key") == Some(&self.key.lock().unwrap());
         match (request.method.as_str(), segments.as_slice()) {
             ("GET", ["health"]) => message(out, 200, "Healthy."),
             (_, ["api", "repos", ..]) if self.is_newer.load(Ordering::Relaxed) => not_found(out),
