@@ -1,4 +1,4 @@
-//! The steps of one repository, in a container of its own: clone, version, check, dependencies, build, publish.
+//! The steps of one repository, in a container of its own: clone, keys, version, check, dependencies, build, publish.
 
 use std::cell::{Cell, RefCell};
 use std::time::Instant;

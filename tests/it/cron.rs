@@ -3,13 +3,12 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
-
-use vieter::docker::{Engine, Host};
-use vieter::http::Deadline;
 
 use crate::job::trivial;
-use crate::util::{BASE_IMAGE, KEY, World, assert_nothing_left, docker, left_behind, sh_in};
+use crate::util::{
+    BASE_IMAGE, KEY, World, assert_gone, assert_nothing_left, assert_swept_by_the_next_run, docker,
+    left_behind, sh_in,
+};
 
 const IMAGE: &str = "vieter:dev";
 const SOCKET: &str = "/var/run/docker.sock:/var/run/docker.sock";
@@ -162,17 +161,9 @@ fn a_container_stopped_in_the_middle_of_a_run_leaves_only_what_the_next_run_swee
     let (containers, images) = left_behind();
     assert_eq!((containers.len(), images.len()), (2, 1));
     compose.run(&["stop"]);
-    let engine = Engine::open(&Host::Unix("/var/run/docker.sock".into())).unwrap();
-    for container in containers {
-        engine
-            .wait_removed(&container, Deadline::after(Duration::from_secs(5)))
-            .unwrap();
-    }
+    assert_gone(&containers);
     drop(compose);
-    world.server.clear_list();
-    world.package("any", &trivial("any"));
-    world.build(&[]).exits(0);
-    assert_nothing_left();
+    assert_swept_by_the_next_run(&world);
 }
 
 #[test]

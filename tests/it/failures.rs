@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use crate::job::trivial;
-use crate::util::{BASE_IMAGE, KEY, World, assert_nothing_left, docker, run, vieter};
+use crate::util::{
+    BASE_IMAGE, KEY, World, assert_nothing_left, docker, hold_the_lock, run, vieter,
+};
 
 #[test]
 fn each_failure_is_named_and_the_others_are_built() {
@@ -241,17 +243,7 @@ fn a_check_says_what_is_well_and_what_is_not() {
         .reports("engine        FAILED  GET /version at the engine")
         .reports("server        ok      ")
         .reports("repositories  ok      ");
-    let held = docker(&[
-        "run",
-        "-d",
-        "--name",
-        "vieter-build",
-        "--label",
-        "vieter.run=other",
-        &BASE_IMAGE,
-        "sleep",
-        "1000",
-    ]);
+    let held = hold_the_lock();
     let run = check("VIETER_LOG", "info");
     docker(&["rm", "-f", &held]);
     run.exits(0)

@@ -1,33 +1,21 @@
 //! `kill -9`, and what is left of it.
 
 use std::process::Stdio;
-use std::time::Duration;
-
-use vieter::docker::{Engine, Host};
-use vieter::http::Deadline;
 
 use crate::job::trivial;
-use crate::util::{BASE_IMAGE, Background, World, assert_nothing_left, docker, left_behind};
-
-fn engine() -> Engine {
-    Engine::open(&Host::Unix("/var/run/docker.sock".into())).unwrap()
-}
+use crate::util::{
+    BASE_IMAGE, Background, World, assert_gone, assert_nothing_left, assert_swept_by_the_next_run,
+    docker, hold_the_lock, left_behind,
+};
 
 /// All that the acceptance of a killed run asks: within five seconds no container, after the next run no image.
 fn kill_and_look(world: &World, run: Background) {
     let (containers, _) = left_behind();
     assert!(!containers.is_empty());
     run.kill();
-    let deadline = Deadline::after(Duration::from_secs(5));
-    for container in containers {
-        engine().wait_removed(&container, deadline).unwrap();
-    }
+    assert_gone(&containers);
     assert_eq!(left_behind().0, Vec::<String>::new());
-    // The next run, of something that is quick.
-    world.server.clear_list();
-    world.package("quick", &trivial("quick"));
-    world.build(&[]).exits(0);
-    assert_nothing_left();
+    assert_swept_by_the_next_run(world);
 }
 
 #[test]
@@ -122,17 +110,7 @@ fn a_lock_that_nobody_holds_is_cleared_away() {
 fn a_lock_that_is_held_ends_the_run_and_changes_nothing() {
     let world = World::new();
     world.package("any", &trivial("any"));
-    let held = docker(&[
-        "run",
-        "-d",
-        "--name",
-        "vieter-build",
-        "--label",
-        "vieter.run=other",
-        &BASE_IMAGE,
-        "sleep",
-        "1000",
-    ]);
+    let held = hold_the_lock();
     let run = world.build(&[]);
     let still = docker(&["inspect", "-f", "{{.State.Running}}", &held]);
     docker(&["rm", "-f", &held]);

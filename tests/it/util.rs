@@ -8,10 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex, MutexGuard};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
+use vieter::docker::{Engine, Host};
+use vieter::http::Deadline;
 
+use crate::job::trivial;
 use crate::standin::Standin;
 
 /// The key that must never be seen anywhere. The tests' PKGBUILDs look for it, so they hold it back to front.
@@ -237,6 +241,31 @@ pub fn left_behind() -> (Vec<String>, Vec<String>) {
         list(&["ps", "-aq", "--no-trunc", "--filter", filter]),
         list(&["images", "-aq", "--no-trunc", "--filter", filter]),
     )
+}
+
+/// A lock container as another run would hold it; gives its id.
+pub fn hold_the_lock() -> String {
+    let name = ["--name", "vieter-build", "--label", "vieter.run=other"];
+    docker(&[&["run", "-d"], &name[..], &[&BASE_IMAGE, "sleep", "1000"]].concat())
+}
+
+/// Asserts that the containers of a run that was killed are gone within five seconds.
+#[track_caller]
+pub fn assert_gone(containers: &[String]) {
+    let engine = Engine::open(&Host::Unix("/var/run/docker.sock".into())).unwrap();
+    let deadline = Deadline::after(Duration::from_secs(5));
+    for container in containers {
+        engine.wait_removed(container, deadline).unwrap();
+    }
+}
+
+/// Asserts that the next run, of something that is quick, leaves nothing, of killed runs neither.
+#[track_caller]
+pub fn assert_swept_by_the_next_run(world: &World) {
+    world.server.clear_list();
+    world.package("quick", &trivial("quick"));
+    world.build(&[]).exits(0);
+    assert_nothing_left();
 }
 
 #[track_caller]
