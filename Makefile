@@ -1,5 +1,5 @@
 # Everything here works in a fresh clone: what it needs beside Rust, tests/env/setup brings.
-.PHONY: help build static image test lint demo clean
+.PHONY: help build static image test lint demo bench clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ demo: build ## See it work: a server, three Git repositories, two runs, the publ
 	tests/env/setup
 	cargo build --locked --example standin
 	tests/demo/run
+
+bench: static ## Measure the static binary against what a shell does with the same engine (BENCH_ROUNDS=5)
+	tests/env/setup
+	VIETER_TEST_BINARY=$(CURDIR)/target/static/vieter cargo bench --locked --bench bench
 
 clean: ## Remove what was built, and what the tests have set up
 	cargo clean

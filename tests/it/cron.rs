@@ -4,10 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::job::trivial;
 use crate::util::{
     BASE_IMAGE, KEY, World, assert_gone, assert_nothing_left, assert_swept_by_the_next_run, docker,
-    left_behind, sh_in,
+    left_behind, sh_in, trivial,
 };
 
 const IMAGE: &str = "vieter:dev";

@@ -9,8 +9,7 @@ use std::time::Duration;
 use vieter::docker::{Command, Container, Engine, Host};
 use vieter::http::Deadline;
 
-use crate::job::trivial;
-use crate::util::{BASE_IMAGE, World, assert_nothing_left};
+use crate::util::{BASE_IMAGE, World, assert_nothing_left, trivial};
 
 fn sh<'a>(argv: &'a [&'a str]) -> Command<'a> {
     Command {

@@ -2,9 +2,8 @@
 
 use serde_json::json;
 
-use crate::job::trivial;
 use crate::util::{
-    BASE_IMAGE, KEY, World, assert_nothing_left, docker, hold_the_lock, run, vieter,
+    BASE_IMAGE, KEY, World, assert_nothing_left, docker, hold_the_lock, run, trivial, vieter,
 };
 
 #[test]

@@ -5,8 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::thread;
 
-use crate::job::trivial;
-use crate::util::{Run, World, run};
+use crate::util::{Run, World, run, trivial};
 
 /// Runs `vieter build` against an engine that answers requests whose line starts so with these bytes, and all
 /// others as an engine would that has nothing and can do everything.

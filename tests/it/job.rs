@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::util::{BASE_IMAGE, World, assert_nothing_left, docker, run, sh_in, unpack};
+use crate::util::{BASE_IMAGE, World, assert_nothing_left, docker, run, sh_in, trivial, unpack};
 
 const SPLIT: &str = r#"
 pkgbase=split
@@ -14,13 +14,6 @@ arch=(any)
 package_libsplit++() { install -d "$pkgdir/usr/share/split"; echo lib > "$pkgdir/usr/share/split/lib"; }
 package_split-docs() { install -d "$pkgdir/usr/share/split"; echo docs > "$pkgdir/usr/share/split/docs"; }
 "#;
-
-/// What a PKGBUILD of nothing but a name looks like.
-pub fn trivial(name: &str) -> String {
-    format!(
-        "pkgname={name}\npkgver=1.0\npkgrel=1\narch=(any)\npackage() {{ install -d \"$pkgdir/usr/share/{name}\"; }}\n"
-    )
-}
 
 #[test]
 fn all_kinds_of_packages_are_published_once_and_can_be_installed() {

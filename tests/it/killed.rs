@@ -2,10 +2,9 @@
 
 use std::process::Stdio;
 
-use crate::job::trivial;
 use crate::util::{
     BASE_IMAGE, Background, World, assert_gone, assert_nothing_left, assert_swept_by_the_next_run,
-    docker, hold_the_lock, left_behind,
+    docker, hold_the_lock, left_behind, trivial,
 };
 
 /// All that the acceptance of a killed run asks: within five seconds no container, after the next run no image.

@@ -9,8 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::job::trivial;
-use crate::util::{World, run};
+use crate::util::{World, run, trivial};
 
 /// Puts TLS in front of a server, with a certificate for `localhost` by a CA of its own. Gives the port, and the
 /// CA's certificate in PEM.

@@ -15,7 +15,6 @@ use tempfile::TempDir;
 use vieter::docker::{Engine, Host};
 use vieter::http::Deadline;
 
-use crate::job::trivial;
 use crate::standin::Standin;
 
 /// The key that must never be seen anywhere. The tests' PKGBUILDs look for it, so they hold it back to front.
@@ -115,6 +114,13 @@ impl World {
     pub fn build(&self, args: &[&str]) -> Run {
         run(self.vieter().args(args))
     }
+}
+
+/// What a PKGBUILD of nothing but a name looks like.
+pub fn trivial(name: &str) -> String {
+    format!(
+        "pkgname={name}\npkgver=1.0\npkgrel=1\narch=(any)\npackage() {{ install -d \"$pkgdir/usr/share/{name}\"; }}\n"
+    )
 }
 
 /// The binary, in an empty environment: the one that cargo has built, or the one that VIETER_TEST_BINARY names.

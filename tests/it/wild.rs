@@ -5,8 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::job::trivial;
-use crate::util::{BASE_IMAGE, Run, World, docker, run, sh_in, unpack};
+use crate::util::{BASE_IMAGE, Run, World, docker, run, sh_in, trivial, unpack};
 
 /// A PKGBUILD of a name and whatever else.
 fn pkgbuild(name: &str, more: &str) -> String {

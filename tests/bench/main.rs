@@ -1,0 +1,381 @@
+//! What `make bench` runs: the real binary against what a shell does with the same engine, in turn, on the real parts of
+//! the tests, and a table of medians with the targets beside it. Ratios are taken pair by pair, so that they hold when
+//! the machine's speed drifts.
+
+#[path = "../standin/server.rs"]
+mod standin;
+#[allow(dead_code)]
+#[path = "../it/util.rs"]
+mod util;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use util::{BASE_IMAGE, KEY, World, assert_nothing_left, docker, sh_in, trivial};
+
+/// How often everything is measured, unless BENCH_ROUNDS says otherwise.
+const ROUNDS: usize = 5;
+
+/// How many up-to-date repositories the shell's loop goes through each time.
+const LOOP: usize = 5;
+
+/// The size of the large package, in bytes.
+const LARGE: usize = 600_000_000;
+
+/// The image of the shell's side, and the name of its container.
+const SHELL: &str = "vieter-bench";
+
+/// What a shell does with a repository, its URL being `$1`: the version goes to the standard output.
+const CLONE: &str = r#"git clone --quiet --depth 1 -- "$1" repo && cd repo"#;
+const MAKEPKG_NOBUILD: &str = "makepkg --nobuild --nodeps --noconfirm >/dev/null 2>&1";
+const VERSION: &str = r#"source ./PKGBUILD && echo "$pkgname-$pkgver-$pkgrel""#;
+
+/// A build in the container that is there already; prints how many microseconds makepkg took.
+const MAKEPKG: &str = r#"
+rm -rf repo packages
+git clone --quiet --depth 1 -- "$1" repo
+cd repo
+ulimit -Sn 1024
+start=$EPOCHREALTIME
+MAKEFLAGS="-j$(nproc)" PKGDEST=/build/packages makepkg --noconfirm >/dev/null 2>&1 || exit
+end=$EPOCHREALTIME
+echo $(( ${end/./} - ${start/./} ))
+"#;
+
+fn main() {
+    let rounds = std::env::var("BENCH_ROUNDS").map_or(ROUNDS, |it| it.parse().unwrap());
+    let bench = Bench::new();
+    let mut all = Samples::default();
+    for round in 1..=rounds {
+        eprintln!("round {round} of {rounds}");
+        bench.round(&mut all);
+    }
+    assert_nothing_left();
+    all.print(rounds);
+}
+
+/// A world with a hundred repositories that are up to date, and the shell's side.
+struct Bench {
+    world: World,
+    urls: Vec<String>,
+    build: String,
+    large: String,
+    conf: PathBuf,
+}
+
+/// All figures in seconds, one a round, but for the memory, which is in KiB.
+#[derive(Default)]
+struct Samples {
+    repo: Vec<f64>,
+    docker_run: Vec<f64>,
+    docker_run_without_makepkg: Vec<f64>,
+    build: Vec<f64>,
+    makepkg: Vec<f64>,
+    upload: Vec<f64>,
+    docker_cp: Vec<f64>,
+    runs: [Vec<f64>; 3],
+    memory: Vec<f64>,
+}
+
+/// A run that has ended: its log with the time of each line.
+struct Timed {
+    lines: Vec<(Instant, String)>,
+    total: f64,
+    /// In KiB.
+    memory: f64,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let world = World::new();
+        let package = |name: String| {
+            world
+                .server
+                .put("bur", std::env::consts::ARCH, &format!("{name}-1.0-1"), "");
+            world.git(&name, &[("PKGBUILD", &trivial(&name))])
+        };
+        let urls = (0..100)
+            .map(|it| package(format!("package-{it}")))
+            .collect();
+        let build = world.git("build", &[("PKGBUILD", &trivial("build"))]);
+        let data = format!("head -c {LARGE} /dev/urandom");
+        let large = format!(
+            "pkgname=large\npkgver=1.0\npkgrel=1\narch=(any)\noptions=(!strip)\n\
+             package() {{ install -d \"$pkgdir/usr/share\"; {data} > \"$pkgdir/usr/share/large\"; }}\n"
+        );
+        let large = world.git("large", &[("PKGBUILD", &large)]);
+        let conf = world.dir.path().join("makepkg.conf");
+        fs::write(&conf, "PKGEXT=.pkg.tar\n").unwrap();
+
+        // What the shell's containers are made of, and one that is running already.
+        let _ = Command::new("docker").args(["rmi", "-f", SHELL]).output();
+        let set_up = "useradd --home-dir /build --create-home builder";
+        docker(&["run", "--name", SHELL, &BASE_IMAGE, "bash", "-c", set_up]);
+        docker(&[
+            "commit",
+            "--change",
+            "USER builder",
+            "--change",
+            "WORKDIR /build",
+            SHELL,
+            SHELL,
+        ]);
+        docker(&["rm", SHELL]);
+        docker(&[
+            "run",
+            "-d",
+            "--name",
+            SHELL,
+            "--network",
+            "host",
+            SHELL,
+            "sleep",
+            "infinity",
+        ]);
+        docker(&[
+            "exec",
+            SHELL,
+            "bash",
+            "-c",
+            &format!("{data} > large.pkg.tar"),
+        ]);
+        Bench {
+            world,
+            urls,
+            build,
+            large,
+            conf,
+        }
+    }
+
+    fn round(&self, all: &mut Samples) {
+        let repo = " for the repository ";
+        for (runs, count) in all.runs.iter_mut().zip([1, 10, 100]) {
+            let run = self.vieter(&self.urls[..count], "bur");
+            runs.push(run.total);
+            all.memory.push(run.memory);
+            if count == 100 {
+                let starts = run.lines.iter().filter(|(_, line)| line.contains(repo));
+                let starts: Vec<Instant> = starts.map(|(at, _)| *at).collect();
+                let took = starts[99].duration_since(starts[0]);
+                all.repo.push(took.as_secs_f64() / 99.0);
+            }
+        }
+        all.docker_run
+            .push(self.docker_run(&[CLONE, MAKEPKG_NOBUILD, VERSION]));
+        all.docker_run_without_makepkg
+            .push(self.docker_run(&[CLONE, VERSION]));
+
+        // The server keeps nothing of what is published to this one, so it is built each time.
+        let urls = [self.build.clone(), self.large.clone()];
+        let run = self.vieter(&urls, "discard");
+        all.memory.push(run.memory);
+        let took = run.at("large for the repository") - run.at("build for the repository");
+        all.build.push(took.as_secs_f64());
+        let makepkg = docker(&["exec", SHELL, "bash", "-c", MAKEPKG, "bash", &self.build]);
+        all.makepkg.push(makepkg.parse::<f64>().unwrap() / 1e6);
+
+        let took = run.at("built       large") - run.at("publishing large");
+        all.upload.push(took.as_secs_f64());
+        all.docker_cp.push(self.docker_cp());
+    }
+
+    /// Runs `vieter build` with these repositories on the list.
+    fn vieter(&self, urls: &[String], repo: &str) -> Timed {
+        self.world.server.clear_list();
+        urls.iter().for_each(|url| self.world.list(url, repo));
+        let vieter = self.world.vieter();
+        let memory = self.world.dir.path().join("memory");
+        let mut timed = Command::new("/usr/bin/time");
+        timed.args(["-f", "%M", "-o"]).arg(&memory);
+        timed.arg(vieter.get_program()).args(vieter.get_args());
+        timed.arg("--makepkg-conf").arg(&self.conf).env_clear();
+        let envs = vieter
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?)));
+        timed
+            .envs(envs)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+
+        let start = Instant::now();
+        let mut child = timed.spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let lines = log.map(|line| (Instant::now(), line.unwrap())).collect();
+        let status = child.wait().unwrap();
+        let total = start.elapsed().as_secs_f64();
+        let memory = fs::read_to_string(memory).unwrap().trim().parse().unwrap();
+        let run = Timed {
+            lines,
+            total,
+            memory,
+        };
+        assert!(status.success(), "{:#?}", run.lines);
+        run
+    }
+
+    /// A shell loop with the same steps; gives seconds a repository.
+    fn docker_run(&self, steps: &[&str]) -> f64 {
+        let steps = steps.join(" && ");
+        let url = self.world.server.url();
+        let script = format!(
+            "for repo in {}; do\n\
+             version=$(docker run --rm --network host {SHELL} bash -c '{steps}' bash \"$repo\")\n\
+             curl --silent --fail --head --output /dev/null \"{url}/bur/$(uname -m)/$version\"\n\
+             done",
+            self.urls[..LOOP].join(" ")
+        );
+        let (took, _) = timed(|| sh_in(Path::new("/"), &script));
+        took.as_secs_f64() / LOOP as f64
+    }
+
+    /// The large file out of the running container and to the server, as a shell does it; in seconds.
+    fn docker_cp(&self) -> f64 {
+        let out = format!("docker cp {SHELL}:/build/large.pkg.tar -");
+        // The server wants to be told the size, of the tar that `docker cp` makes.
+        let size = sh_in(Path::new("/"), &format!("{out} | wc -c"));
+        let url = self.world.server.url();
+        let script = format!(
+            "{out} | curl --silent --show-error --fail --upload-file - --request POST \
+             --header 'X-Api-Key: {KEY}' --header 'Expect:' --header 'Transfer-Encoding:' \
+             --header 'Content-Length: {size}' {url}/discard/publish"
+        );
+        timed(|| sh_in(Path::new("/"), &script)).0.as_secs_f64()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        for args in [["rm", "-f", SHELL], ["rmi", "-f", SHELL]] {
+            let _ = Command::new("docker").args(args).output();
+        }
+    }
+}
+
+impl Timed {
+    /// When the log said this.
+    fn at(&self, piece: &str) -> Instant {
+        let found = self.lines.iter().find(|(_, line)| line.contains(piece));
+        found
+            .unwrap_or_else(|| panic!("no {piece:?} in {:#?}", self.lines))
+            .0
+    }
+}
+
+impl Samples {
+    fn print(&self, rounds: usize) {
+        let [one, ten, hundred] = [0, 1, 2].map(|it| median(&self.runs[it]));
+        let ratios = |a: &[f64], b: &[f64]| median(&pairs(a, b, |a, b| a / b));
+        let overhead = median(&pairs(&self.build, &self.makepkg, |a, b| a - b));
+        let rate = |seconds: f64| LARGE as f64 / 1e6 / seconds;
+        let rows = [
+            [
+                "an up-to-date repository, of 100".to_owned(),
+                spread(&self.repo, 2, "s"),
+                format!("a `docker run` loop: {}", spread(&self.docker_run, 2, "s")),
+                format!("{:.2}", ratios(&self.repo, &self.docker_run)),
+                "at most 0.30".to_owned(),
+            ],
+            [
+                "the same".to_owned(),
+                String::new(),
+                format!(
+                    "that loop without makepkg: {}",
+                    spread(&self.docker_run_without_makepkg, 2, "s")
+                ),
+                format!(
+                    "{:.2}",
+                    ratios(&self.repo, &self.docker_run_without_makepkg)
+                ),
+                String::new(),
+            ],
+            [
+                "a build, all steps".to_owned(),
+                spread(&self.build, 2, "s"),
+                format!(
+                    "makepkg, in a running container: {}",
+                    spread(&self.makepkg, 2, "s")
+                ),
+                format!("+{overhead:.2} s"),
+                "at most +0.5 s".to_owned(),
+            ],
+            [
+                "a package of 600 MB, out and up".to_owned(),
+                format!("{:.0} MB/s", rate(median(&self.upload))),
+                format!(
+                    "`docker cp \\| curl`: {:.0} MB/s",
+                    rate(median(&self.docker_cp))
+                ),
+                format!("{:.2}", ratios(&self.docker_cp, &self.upload)),
+                "at least 0.8".to_owned(),
+            ],
+            [
+                "a whole run, 1 repository".to_owned(),
+                spread(&self.runs[0], 1, "s"),
+                String::new(),
+                String::new(),
+                String::new(),
+            ],
+            [
+                "10 repositories".to_owned(),
+                spread(&self.runs[1], 1, "s"),
+                "each more".to_owned(),
+                format!("+{:.2} s", (ten - one) / 9.0),
+                String::new(),
+            ],
+            [
+                "100 repositories".to_owned(),
+                spread(&self.runs[2], 1, "s"),
+                "each more".to_owned(),
+                format!("+{:.2} s", (hundred - ten) / 90.0),
+                "a straight line".to_owned(),
+            ],
+            [
+                "peak memory, the most of all runs".to_owned(),
+                format!(
+                    "{:.1} MiB",
+                    self.memory.iter().copied().fold(0.0, f64::max) / 1024.0
+                ),
+                String::new(),
+                String::new(),
+                "under 12 MiB".to_owned(),
+            ],
+        ];
+        println!("Medians of {rounds} rounds (and the least to the most).\n");
+        println!("| what | vieter | compared with | ratio | target |");
+        println!("| --- | --- | --- | --- | --- |");
+        rows.iter()
+            .for_each(|row| println!("| {} |", row.join(" | ")));
+    }
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+    let start = Instant::now();
+    let done = work();
+    (start.elapsed(), done)
+}
+
+fn pairs(a: &[f64], b: &[f64], compare: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| compare(*a, *b)).collect()
+}
+
+fn median(samples: &[f64]) -> f64 {
+    let mut samples = samples.to_vec();
+    samples.sort_by(f64::total_cmp);
+    let middle = samples.len() / 2;
+    match samples.len() % 2 {
+        0 => (samples[middle - 1] + samples[middle]) / 2.0,
+        _ => samples[middle],
+    }
+}
+
+/// The median, and the least to the most.
+fn spread(samples: &[f64], digits: usize, unit: &str) -> String {
+    let least = samples.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = samples.iter().copied().fold(0.0, f64::max);
+    let median = median(samples);
+    format!("{median:.digits$} {unit} ({least:.digits$} to {most:.digits$})")
+}
