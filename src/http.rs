@@ -159,19 +159,23 @@ impl<'a> Exactly<'a> {
 }
 
 impl Read for Exactly<'_> {
+    /// Fills the buffer: an engine's frames are small, and each piece would be a packet of its own for the server.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         let wanted = left.min(buffer.len());
         if wanted == 0 {
             return Ok(0);
         }
-        let read = self.reader.read(&mut buffer[..wanted])?;
-        self.left -= read as u64;
-        if read == 0 || (self.left == 0 && self.reader.read(&mut [0])? > 0) {
-            let message = "the file changed its size while it was read";
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
+        let read = self.reader.read_exact(&mut buffer[..wanted]);
+        self.left -= wanted as u64;
+        match read {
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
+            Ok(()) if self.left > 0 || self.reader.read(&mut [0])? == 0 => Ok(wanted),
+            _ => {
+                let message = "the file changed its size while it was read";
+                Err(io::Error::new(io::ErrorKind::UnexpectedEof, message))
+            }
         }
-        Ok(read)
     }
 }
 

@@ -3,7 +3,6 @@
 use crate::cli::Settings;
 use crate::docker::{Command, Container, Engine};
 use crate::error::Error;
-use crate::http::Deadline;
 
 /// The repository part of every builder image's name; the tag is the run.
 pub const NAME: &str = "vieter-build";
@@ -73,52 +72,39 @@ pub fn builder<'a>(doing: &'a str, argv: &'a [&'a str], workdir: &'a str) -> Com
     }
 }
 
-/// The builder image of one run; dropping it removes it.
-pub struct BuilderImage<'e> {
-    engine: &'e Engine,
-    /// For new containers.
-    pub name: String,
-}
-
-impl<'e> BuilderImage<'e> {
-    /// Prepares a container of the base image as root, and commits it.
-    ///
-    /// # Errors
-    /// The first command that fails, with its output; those of the engine.
-    pub fn prepare(
-        engine: &'e Engine,
-        container: &Container,
-        run: &str,
-        settings: &Settings,
-        deadline: Deadline,
-    ) -> Result<Self, Error> {
-        // What the packages are signed with first: an old keyring doesn't know the keys of the new packages. No
-        // package owns that folder on a distribution without signatures.
-        let owner = ["pacman", "-Qqo", "/usr/share/pacman/keyrings/"];
-        let keyrings = container.capture(&root("looking for keyrings", &owner));
-        let keyrings = String::from_utf8(keyrings.unwrap_or_default()).unwrap_or_default();
-        if !keyrings.is_empty() {
-            // The official image comes without a key of its own, and new keys must be signed with one.
-            step(container, "pacman-key --init", &["pacman-key", "--init"])?;
-            let mut argv = vec!["pacman", "-Sy", "--needed", "--noconfirm", "--"];
-            argv.extend(keyrings.lines());
-            step(container, "update of the keyring", &argv)?;
-        }
-        let argv = "pacman -Syu --needed --noconfirm base-devel git";
-        let argv: Vec<&str> = argv.split(' ').collect();
-        step(container, "pacman -Syu base-devel git", &argv)?;
-        // Debug packages are what Arch has on by default, and nobody asked for; a later option wins.
-        let conf = format!("OPTIONS+=(!debug)\n{}", settings.makepkg_conf);
-        let argv = ["bash", "-c", SET_UP, "bash", &conf];
-        step(container, "build user", &argv)?;
-
-        log::info!("builder image: commit to {NAME}:{run}");
-        // Made before the commit, so that a commit that fails half-way is removed too.
-        let name = format!("{NAME}:{run}");
-        let image = BuilderImage { engine, name };
-        engine.commit(&container.id, NAME, run, deadline)?;
-        Ok(image)
+/// Prepares a container of the base image as root, and commits it to a new image; gives the image's name.
+///
+/// # Errors
+/// The first command that fails, with its output; those of the engine.
+pub fn prepare(
+    engine: &Engine,
+    container: &Container,
+    run: &str,
+    settings: &Settings,
+) -> Result<String, Error> {
+    // What the packages are signed with first: an old keyring doesn't know the keys of the new packages. No
+    // package owns that folder on a distribution without signatures.
+    let owner = ["pacman", "-Qqo", "/usr/share/pacman/keyrings/"];
+    let keyrings = container.capture(&root("looking for keyrings", &owner));
+    let keyrings = String::from_utf8(keyrings.unwrap_or_default()).unwrap_or_default();
+    if !keyrings.is_empty() {
+        // The official image comes without a key of its own, and new keys must be signed with one.
+        step(container, "pacman-key --init", &["pacman-key", "--init"])?;
+        let mut argv = vec!["pacman", "-Sy", "--needed", "--noconfirm", "--"];
+        argv.extend(keyrings.lines());
+        step(container, "update of the keyring", &argv)?;
     }
+    let argv = "pacman -Syu --needed --noconfirm base-devel git";
+    let argv: Vec<&str> = argv.split(' ').collect();
+    step(container, "pacman -Syu base-devel git", &argv)?;
+    // Debug packages are what Arch has on by default, and nobody asked for; a later option wins.
+    let conf = format!("OPTIONS+=(!debug)\n{}", settings.makepkg_conf);
+    let argv = ["bash", "-c", SET_UP, "bash", &conf];
+    step(container, "build user", &argv)?;
+
+    log::info!("builder image: commit to {NAME}:{run}");
+    engine.commit(&container.id, NAME, run, container.deadline)?;
+    Ok(format!("{NAME}:{run}"))
 }
 
 /// A step of the preparation, as root; once more if it is pacman's sandbox that failed, without it.
@@ -136,12 +122,4 @@ fn step(container: &Container, doing: &str, argv: &[&str]) -> Result<(), Error> 
     let argv = ["sed", "-i", edit, "/etc/pacman.conf"];
     container.run(&root("setting DisableSandbox", &argv))?;
     container.run(&command)
-}
-
-impl Drop for BuilderImage<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = self.engine.remove_image(&self.name) {
-            log::warn!("{error} (the next run removes it)");
-        }
-    }
 }

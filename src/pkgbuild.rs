@@ -4,9 +4,13 @@
 use crate::error::Error;
 use crate::output::one_line;
 
-/// Reads makepkg.conf and the PKGBUILD of the working directory as makepkg does, and prints what [`parse`]
-/// takes, each field ended by a NUL. What the PKGBUILD itself prints goes to the standard error.
+/// Runs a command (`$3` and so on) that brings the PKGBUILD, and prints a NUL if it succeeds. Then reads makepkg.conf
+/// and the PKGBUILD in the folder `$1` as makepkg does, for the architecture `$2`, and prints what [`parse`] takes, each
+/// field ended by a NUL. What others print goes to the standard error.
 pub const READ: &str = r#"
+"${@:3}" >&2 || exit
+printf '\0'
+cd -- "$1" || exit
 shopt -u extglob
 for conf in /etc/makepkg.conf /etc/makepkg.conf.d/*.conf; do
     [[ ! -r $conf ]] || source "$conf" >&2
@@ -17,7 +21,10 @@ startdir=$PWD
 source ./PKGBUILD >&2 || exit 1
 declare -F pkgver >/dev/null && has_pkgver=yes || has_pkgver=
 printf '%s\0' "$has_pkgver" "${pkgbase:-${pkgname[0]}}" "$epoch" "$pkgver" "$pkgrel" \
-    "${#pkgname[@]}" "${pkgname[@]}" "${validpgpkeys[@]}"
+    "${#pkgname[@]}" "${pkgname[@]}" "${#validpgpkeys[@]}" "${validpgpkeys[@]}"
+for _list in {depends,makedepends,checkdepends}{,_"$2"}; do
+    _list+=[@]; printf '%s\0' "${!_list}"
+done
 "#;
 
 /// The most packages that a PKGBUILD may make: each is a request to the server.
@@ -35,6 +42,9 @@ pub struct Pkgbuild {
     pub has_pkgver: bool,
     /// The fingerprints that its sources may be signed with (`validpgpkeys`).
     pub keys: Vec<String>,
+    /// What has to be installed before the build: depends, makedepends, checkdepends, and their forms for the
+    /// architecture.
+    pub dependencies: Vec<String>,
 }
 
 /// Takes what [`READ`] prints.
@@ -48,18 +58,29 @@ pub fn parse(printed: &[u8]) -> Result<Pkgbuild, Error> {
     };
     let text = String::from_utf8_lossy(printed);
     let fields: Vec<&str> = text.strip_suffix('\0').unwrap_or("").split('\0').collect();
-    let [has_pkgver, pkgbase, epoch, pkgver, pkgrel, count, rest @ ..] = fields.as_slice() else {
+    let [has_pkgver, pkgbase, epoch, pkgver, pkgrel, rest @ ..] = fields.as_slice() else {
         return bad(&text, "it ended before it was read to its end");
     };
-    let split = |count| {
-        rest.split_at_checked(count)
-            .filter(|_| rest.len() <= MAX_NAMES)
+    // As many as the number before them says.
+    let mut rest = rest.iter().copied();
+    let mut list = || {
+        let count = rest.next()?.parse().ok()?;
+        let list: Vec<&str> = rest.by_ref().take(count).collect();
+        Some(list).filter(|it| it.len() == count)
     };
-    let Some((names @ [_, ..], keys)) = count.parse().ok().and_then(split) else {
+    let (Some(names), Some(mut keys)) = (list(), list()) else {
+        return bad(pkgbase, "is cut short");
+    };
+    if names.is_empty() || names.len() > MAX_NAMES {
         return bad(pkgbase, "has no pkgname, or too many");
-    };
-    let mut all = names.iter().chain([pkgbase]);
-    if let Some(name) = all.find(|it| !is_package_name(it)) {
+    }
+    // What is no fingerprint is for makepkg to complain of.
+    keys.retain(|key| !key.is_empty() && key.bytes().all(|it| it.is_ascii_hexdigit()));
+    let mut dependencies: Vec<&str> = rest.filter(|it| !it.is_empty()).collect();
+    dependencies.sort_unstable();
+    dependencies.dedup();
+    let odd = |it: &&&str| !is_package_name(it);
+    if let Some(name) = names.iter().chain([pkgbase]).find(odd) {
         return bad(name, "is not a package name");
     }
     let version = match *epoch {
@@ -69,16 +90,14 @@ pub fn parse(printed: &[u8]) -> Result<Pkgbuild, Error> {
     if pkgver.is_empty() || pkgrel.is_empty() || !is_version(&version) {
         return bad(&version, "is not a version");
     }
-    let owned = |all: &[&str]| -> Vec<String> { all.iter().map(|it| (*it).to_owned()).collect() };
-    let mut keys = owned(keys);
-    // What is no fingerprint is for makepkg to complain of.
-    keys.retain(|key| !key.is_empty() && key.bytes().all(|it| it.is_ascii_hexdigit()));
+    let owned = |all: Vec<&str>| all.into_iter().map(str::to_owned).collect();
     Ok(Pkgbuild {
         pkgbase: (*pkgbase).to_owned(),
         names: owned(names),
         version,
         has_pkgver: !has_pkgver.is_empty(),
-        keys,
+        keys: owned(keys),
+        dependencies: owned(dependencies),
     })
 }
 
@@ -86,9 +105,8 @@ pub fn parse(printed: &[u8]) -> Result<Pkgbuild, Error> {
 ///
 /// # Errors
 /// A missing or impossible name or version.
-pub fn parse_pkginfo(pkginfo: &[u8]) -> Result<(String, String), Error> {
-    let text = String::from_utf8_lossy(pkginfo);
-    let pairs = || text.lines().filter_map(|line| line.split_once(" = "));
+pub fn parse_pkginfo(pkginfo: &str) -> Result<(String, String), Error> {
+    let pairs = || pkginfo.lines().filter_map(|line| line.split_once(" = "));
     let value = |key| pairs().find(|it| it.0 == key).map_or("", |it| it.1);
     let (name, version) = (value("pkgname"), value("pkgver"));
     if !is_package_name(name) || !is_version(version) {
@@ -96,24 +114,6 @@ pub fn parse_pkginfo(pkginfo: &[u8]) -> Result<(String, String), Error> {
         return Err(Error::unusable(what, "it has no pkgname and pkgver"));
     }
     Ok((name.to_owned(), version.to_owned()))
-}
-
-/// The packages that have to be installed before the build: depends, makedepends and checkdepends, and their
-/// forms for `arch`, of the pkgbase section of `makepkg --printsrcinfo`.
-pub fn dependencies(srcinfo: &[u8], arch: &str) -> Vec<String> {
-    let text = String::from_utf8_lossy(srcinfo);
-    let pairs = text
-        .lines()
-        .filter_map(|line| line.trim().split_once(" = "));
-    let mut found: Vec<String> = vec![];
-    for (key, value) in pairs.take_while(|(key, _)| *key != "pkgname") {
-        let kind = key.strip_suffix(&format!("_{arch}")).unwrap_or(key);
-        let is_needed = matches!(kind, "depends" | "makedepends" | "checkdepends");
-        if is_needed && !found.iter().any(|it| it == value) {
-            found.push(value.to_owned());
-        }
-    }
-    found
 }
 
 /// Whether a file is called as makepkg calls package archives: `<something>.pkg.tar[.<compression>]`.
@@ -144,22 +144,39 @@ mod tests {
 
     #[test]
     fn names_and_version_are_read() {
-        let plain = parse(b"\0foo\0\x001.0\x001\x001\0foo\0").unwrap();
+        let plain = parse(b"\0foo\0\x001.0\x001\x001\0foo\x000\0").unwrap();
         assert_eq!(
             (plain.pkgbase.as_str(), plain.version.as_str()),
             ("foo", "1.0-1")
         );
         assert!(!plain.has_pkgver);
-        let split = parse(
-            b"yes\0base\x002\x001.0\x001.1\x002\0lib++\0lib-docs\x00ABCDEF01\0\0--recv-keys\0",
-        )
-        .unwrap();
+        let split = [
+            "yes",
+            "base",
+            "2",
+            "1.0",
+            "1.1",
+            "2",
+            "lib++",
+            "lib-docs",
+            "3",
+            "ABCDEF01",
+            "",
+            "--recv-keys",
+            "b>=1",
+            "a",
+            "",
+            "b>=1",
+            "",
+        ];
+        let split = parse(split.map(|it| format!("{it}\0")).concat().as_bytes()).unwrap();
         assert_eq!(split.version, "2:1.0-1.1");
         assert_eq!(split.names, ["lib++", "lib-docs"]);
         assert!(split.has_pkgver);
         assert_eq!(split.keys, ["ABCDEF01"]);
+        assert_eq!(split.dependencies, ["a", "b>=1"]);
         assert_eq!(
-            parse(b"\0foo\x000\x001.0\x001\x001\0foo\0")
+            parse(b"\0foo\x000\x001.0\x001\x001\0foo\x000\0")
                 .unwrap()
                 .version,
             "1.0-1"
@@ -171,19 +188,21 @@ mod tests {
         for printed in [
             &b""[..],
             b"\0",
-            b"\0foo\0\x001.0\x001\x000\0",
-            b"\0foo\0\x001.0\x001\x002\0foo\0",
-            b"\0foo\0\x001.0\x001\x0099999999999999999999\0foo\0",
-            b"\0foo\0\x001.0\x001\x00-1\0foo\0",
-            b"\0foo\0\x001.0\x001\x001\0foo",
-            b"\0\0\x001.0\x001\x001\0\0",
-            b"\0foo\0\0\x001\x001\0foo\0",
-            b"\0foo\0\x001.0\0\x001\0foo\0",
-            b"\0foo\0\x001/0\x001\x001\0foo\0",
-            b"\0foo\0\x001 0\x001\x001\0foo\0",
-            b"\0foo\0\x001.0\x001\x001\0../foo\0",
-            b"\0-foo\0\x001.0\x001\x001\0foo\0",
-            b"\0foo\0\x001.0\x001\x001\0f\xffo\0",
+            b"\0foo\0\x001.0\x001\x000\x000\0",
+            b"\0foo\0\x001.0\x001\x002\0foo\x000\0",
+            b"\0foo\0\x001.0\x001\x0099999999999999999999\0foo\x000\0",
+            b"\0foo\0\x001.0\x001\x00-1\0foo\x000\0",
+            b"\0foo\0\x001.0\x001\x001\0foo\x000",
+            b"\0foo\0\x001.0\x001\x001\0foo\0",
+            b"\0foo\0\x001.0\x001\x001\0foo\x001\0",
+            b"\0\0\x001.0\x001\x001\0\x000\0",
+            b"\0foo\0\0\x001\x001\0foo\x000\0",
+            b"\0foo\0\x001.0\0\x001\0foo\x000\0",
+            b"\0foo\0\x001/0\x001\x001\0foo\x000\0",
+            b"\0foo\0\x001 0\x001\x001\0foo\x000\0",
+            b"\0foo\0\x001.0\x001\x001\0../foo\x000\0",
+            b"\0foo\0\x001.0\x001\x001\0-foo\x000\0",
+            b"\0foo\0\x001.0\x001\x001\0f\xffo\x000\0",
         ] {
             assert!(
                 parse(printed).is_err(),
@@ -195,13 +214,13 @@ mod tests {
 
     #[test]
     fn a_pkginfo_tells_name_and_version() {
-        let info = b"# Generated by makepkg\npkgname = foo\npkgbase = bar\npkgver = 1:2.0-1\n";
+        let info = "# Generated by makepkg\npkgname = foo\npkgbase = bar\npkgver = 1:2.0-1\n";
         assert_eq!(
             parse_pkginfo(info).unwrap(),
             ("foo".to_owned(), "1:2.0-1".to_owned())
         );
-        assert!(parse_pkginfo(b"").is_err());
-        assert!(parse_pkginfo(b"pkgname = a/b\npkgver = 1-1\n").is_err());
+        assert!(parse_pkginfo("").is_err());
+        assert!(parse_pkginfo("pkgname = a/b\npkgver = 1-1\n").is_err());
     }
 
     #[test]
@@ -226,14 +245,5 @@ mod tests {
         ] {
             assert!(!is_archive_name(file), "{file}");
         }
-    }
-
-    #[test]
-    fn dependencies_are_those_of_the_whole_and_of_our_architecture() {
-        let srcinfo = b"pkgbase = foo\n\tpkgver = 1\n\tmakedepends = git\n\tdepends = a>=1\n\tdepends_x86_64 = b\n\
-            \tdepends_aarch64 = c\n\tcheckdepends = d\n\tdepends = a>=1\n\toptdepends = e: for f\n\
-            \npkgname = foo\n\tdepends = g\n";
-        assert_eq!(dependencies(srcinfo, "x86_64"), ["git", "a>=1", "b", "d"]);
-        assert!(dependencies(b"", "x86_64").is_empty());
     }
 }

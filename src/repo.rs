@@ -1,25 +1,29 @@
 //! The steps of one repository, in a container of its own: clone, keys, version, check, dependencies, build, publish.
 
 use std::cell::{Cell, RefCell};
+use std::io::Read;
 use std::time::Instant;
 
 use crate::cli::Settings;
-use crate::docker::{Container, Engine};
+use crate::docker::{Container, Engine, Exec};
 use crate::error::{Error, Kind};
 use crate::http::{Deadline, Exactly};
 use crate::image::{HOME, PKGDEST, builder, root};
 use crate::output::one_line;
-use crate::pkgbuild::{self, Pkgbuild};
+use crate::pkgbuild::{self, Pkgbuild, READ};
 use crate::report::{Line, Outcome, Step};
 use crate::server::{Repo, Server};
 
 /// Where the repository is cloned to.
 const CLONE: &str = "/build/repo";
 
+/// For messages.
+const READING: &str = "reading the PKGBUILD";
+
 /// The one place where a shell stands between us and makepkg: only a shell can set a soft file limit (with the
 /// engines' 2^30, fakeroot takes minutes; a hard limit would be refused) and ask the container for its cores.
 /// The arguments arrive as they are.
-const MAKEPKG: &str = r#"ulimit -Sn 1024; MAKEFLAGS="-j$(nproc)" exec makepkg "$@""#;
+const MAKEPKG: &str = r#"ulimit -Sn 1024; MAKEFLAGS="-j$(nproc)" makepkg "$@" >&2 || exit"#;
 
 /// Prints which of its arguments no installed package satisfies; pacman says 127 when there are any.
 const MISSING: &str = r#"pacman -T -- "$@" || (( $? == 127 ))"#;
@@ -41,6 +45,14 @@ done
 [[ $found ]]
 "#;
 
+/// Behind makepkg: prints of each archive in PKGDEST its name, its size in bytes and its `.PKGINFO`, each ended by a NUL.
+const ARCHIVES: &str = r#"
+for file in /build/packages/*.pkg.tar*; do
+    [[ -f $file && ! -L $file ]] || continue
+    printf '%s\0' "${file##*/}" "$(stat -c %s -- "$file")" "$(bsdtar -xOqf "$file" .PKGINFO)"
+done
+"#;
+
 /// Makes the repository `$1` at `$2` known to pacman: its database is fetched anew, then it stands last in pacman.conf,
 /// so that nothing in it takes the place of an official package. Other databases stay as they are.
 const ADD_REPOSITORY: &str = r#"
@@ -54,18 +66,20 @@ printf '\nInclude = %s\n' "$conf" >> /etc/pacman.conf
 "#;
 
 /// What the builds of one run have in common.
-pub struct Builds<'a> {
-    pub engine: &'a Engine,
-    pub server: &'a Server,
+pub struct Builds<'e> {
+    pub engine: &'e Engine,
+    pub server: &'e Server,
     /// The builder image's name.
-    pub image: &'a str,
-    pub run: &'a str,
-    pub arch: &'a str,
-    pub settings: &'a Settings,
+    pub image: &'e str,
+    pub run: &'e str,
+    pub arch: &'e str,
+    pub settings: &'e Settings,
     /// The pacman repositories of the server that builds have to do without, as was said.
     pub without: RefCell<Vec<String>>,
     /// How many archives were published.
     pub published: Cell<usize>,
+    /// A container for the next repository, started while this one was cloned.
+    pub spare: RefCell<Option<Container<'e>>>,
 }
 
 /// The step that failed, and how.
@@ -76,35 +90,36 @@ fn at(step: Step) -> impl Fn(Error) -> Failure {
     move |error| (step, error)
 }
 
-impl Builds<'_> {
+impl<'e> Builds<'e> {
     /// Builds one repository, called `name` until its pkgbase is known, and publishes what the server lacks.
-    pub fn build(&self, repo: &Repo, mut name: String) -> Line {
+    /// Another one comes after it unless it `is_last`.
+    pub fn build(&self, repo: &Repo, mut name: String, is_last: bool) -> Line {
         let started = Instant::now();
-        let outcome = self.steps(repo, &mut name);
+        let outcome = self.steps(repo, &mut name, is_last);
         let outcome = outcome.unwrap_or_else(|(step, error)| Outcome::Failed(step, error));
         Line(outcome, name, started.elapsed())
     }
 
-    fn steps(&self, repo: &Repo, name: &mut String) -> Result<Outcome, Failure> {
-        let deadline = Deadline::after(self.settings.timeout);
-        let network = self.settings.network.as_deref();
-        let container =
-            Container::start(self.engine, None, self.image, self.run, network, deadline);
+    fn steps(&self, repo: &Repo, name: &mut String, is_last: bool) -> Result<Outcome, Failure> {
+        let mut container = match self.spare.take() {
+            // It may have waited for long.
+            Some(spare) if spare.is_running().unwrap_or(false) => spare,
+            _ => self.start_container().map_err(at("container"))?,
+        };
+        container.deadline = Deadline::after(self.settings.timeout);
         let build = Build {
             builds: self,
             repo,
-            container: container.map_err(at("container"))?,
+            container,
             dir: format!("{CLONE}/{}", repo.path),
-            deadline,
         };
 
-        build.clone().map_err(at("clone"))?;
-        let mut pkgbuild = build.read_pkgbuild().map_err(at("version"))?;
+        let mut pkgbuild = build.fetch(is_last)?;
         let has_pkgver = pkgbuild.has_pkgver;
         let mut has_dependencies = false;
         if has_pkgver {
             build.import_keys(&pkgbuild).map_err(at("keys"))?;
-            has_dependencies = build.update_pkgver()?;
+            has_dependencies = build.update_pkgver(&pkgbuild)?;
             pkgbuild = build.read_pkgbuild().map_err(at("version"))?;
         }
         *name = format!("{} {}", pkgbuild.pkgbase, pkgbuild.version);
@@ -113,7 +128,7 @@ impl Builds<'_> {
             return Ok(Outcome::UpToDate);
         }
         if !has_dependencies {
-            build.install_dependencies()?;
+            build.install_dependencies(&pkgbuild)?;
         }
         let mut options = vec![];
         if has_pkgver {
@@ -123,22 +138,27 @@ impl Builds<'_> {
             build.import_keys(&pkgbuild).map_err(at("keys"))?;
         }
         log::info!("building {name}");
-        build.makepkg("makepkg", &options).map_err(at("build"))?;
-        build.publish().map_err(at("publish"))
+        let archives = build.makepkg("makepkg", &options).map_err(at("build"))?;
+        build.publish(&archives).map_err(at("publish"))
+    }
+
+    fn start_container(&self) -> Result<Container<'e>, Error> {
+        let deadline = Deadline::after(self.settings.timeout);
+        let network = self.settings.network.as_deref();
+        Container::start(self.engine, None, self.image, self.run, network, deadline)
     }
 }
 
 /// One repository's build, under way.
-struct Build<'a> {
-    builds: &'a Builds<'a>,
+struct Build<'a, 'e> {
+    builds: &'a Builds<'e>,
     repo: &'a Repo,
-    container: Container<'a>,
+    container: Container<'e>,
     /// Where the PKGBUILD is.
     dir: String,
-    deadline: Deadline,
 }
 
-impl Build<'_> {
+impl Build<'_, '_> {
     /// Runs a command as the build user, where the PKGBUILD is.
     fn run(&self, doing: &str, argv: &[&str]) -> Result<(), Error> {
         self.container.run(&builder(doing, argv, &self.dir))
@@ -149,23 +169,47 @@ impl Build<'_> {
         self.container.capture(&builder(doing, argv, &self.dir))
     }
 
-    /// Clones the repository, or downloads the PKGBUILD that stands for one.
-    fn clone(&self) -> Result<(), Error> {
+    /// Clones the repository, or downloads the PKGBUILD that stands for one, and reads the PKGBUILD: both in one exec.
+    /// Meanwhile the container for the next repository is started, which takes the engine about as long.
+    fn fetch(&self, is_last: bool) -> Result<Pkgbuild, Failure> {
         let url = self.repo.url.as_str();
-        if self.repo.is_pkgbuild {
-            let to = format!("{CLONE}/PKGBUILD");
-            let argv = ["curl", "-gfsSL", "--create-dirs", "-o", &to, "--", url];
-            return self.container.run(&builder("curl", &argv, HOME));
-        }
+        let to = format!("{CLONE}/PKGBUILD");
         let branch = format!("--branch={}", self.repo.branch);
         let mut argv = vec!["git", "clone", "--single-branch", "--depth", "1"];
-        argv.extend(Some(branch.as_str()).filter(|_| !self.repo.branch.is_empty()));
-        argv.extend(["--", url, CLONE]);
-        self.container.run(&builder("git clone", &argv, HOME))
+        let mut doing = "git clone";
+        if self.repo.is_pkgbuild {
+            argv = vec!["curl", "-gfsSL", "--create-dirs", "-o", &to, "--", url];
+            doing = "curl";
+        } else {
+            argv.extend(Some(branch.as_str()).filter(|_| !self.repo.branch.is_empty()));
+            argv.extend(["--", url, CLONE]);
+        }
+        let mut exec = self.read_after(doing, &argv).map_err(at("clone"))?;
+        if !is_last {
+            // If it can't be, that is said when it is needed.
+            *self.builds.spare.borrow_mut() = self.builds.start_container().ok();
+        }
+        let (step, printed) = match exec.read(&mut [0]) {
+            Ok(1) => {
+                exec.doing = READING.to_owned();
+                ("version", exec.capture())
+            }
+            read => ("clone", exec.finish(read.map(drop)).map(|()| vec![])),
+        };
+        let pkgbuild = printed.and_then(|it| pkgbuild::parse(&it));
+        pkgbuild.map_err(at(step))
     }
 
     fn read_pkgbuild(&self) -> Result<Pkgbuild, Error> {
-        pkgbuild::parse(&self.capture("reading the PKGBUILD", &["bash", "-c", pkgbuild::READ])?)
+        let printed = self.read_after(READING, &["true"])?.capture()?;
+        pkgbuild::parse(printed.get(1..).unwrap_or_default())
+    }
+
+    /// Starts the reading of the PKGBUILD, behind a command.
+    fn read_after(&self, doing: &str, argv: &[&str]) -> Result<Exec<'_>, Error> {
+        let (dir, arch) = (&self.dir, self.builds.arch);
+        let argv = [&["bash", "-c", READ, "bash", dir, arch], argv].concat();
+        self.container.exec(&builder(doing, &argv, HOME))
     }
 
     fn import_keys(&self, pkgbuild: &Pkgbuild) -> Result<(), Error> {
@@ -181,21 +225,21 @@ impl Build<'_> {
     /// Lets makepkg write the version that pkgver() finds into the PKGBUILD. Both pkgver() and prepare(), which
     /// runs before it, may need a program that makedepends names: if it fails, it gets them, and a second try.
     /// Tells whether it did.
-    fn update_pkgver(&self) -> Result<bool, Failure> {
+    fn update_pkgver(&self, pkgbuild: &Pkgbuild) -> Result<bool, Failure> {
         let doing = "makepkg --nobuild";
         let Err(error) = self.makepkg(doing, &["--nobuild", "--nodeps"]) else {
             return Ok(false);
         };
-        if self.deadline.left().is_zero() {
+        if self.container.deadline.left().is_zero() {
             return Err(("version", error));
         }
         log::info!("trying again with the dependencies: {error}");
-        if !self.install_dependencies()? {
+        if !self.install_dependencies(pkgbuild)? {
             return Err(("version", error));
         }
         // In a clean tree: prepare() may have come half-way.
         let again = self.makepkg(doing, &["--nobuild", "--nodeps", "--cleanbuild"]);
-        again.map_err(at("version")).map(|()| true)
+        again.map_err(at("version")).map(|_| true)
     }
 
     /// Whether the server has this version of each of the names.
@@ -210,13 +254,14 @@ impl Build<'_> {
 
     fn has(&self, file: &str) -> Result<bool, Error> {
         let Builds { server, arch, .. } = self.builds;
-        server.has([&self.repo.repo, arch, file], self.deadline)
+        server.has([&self.repo.repo, arch, file], self.container.deadline)
     }
 
     /// Installs the dependencies that are missing, as root: the build user can't, and need not. Tells whether
     /// there were any.
-    fn install_dependencies(&self) -> Result<bool, Failure> {
-        let missing = self.missing_dependencies().map_err(at("version"))?;
+    fn install_dependencies(&self, pkgbuild: &Pkgbuild) -> Result<bool, Failure> {
+        let missing = self.missing(&pkgbuild.dependencies);
+        let missing = missing.map_err(at("dependencies"))?;
         if missing.is_empty() {
             return Ok(false);
         }
@@ -229,9 +274,11 @@ impl Build<'_> {
         installed.map_err(at("dependencies")).map(|()| true)
     }
 
-    fn missing_dependencies(&self) -> Result<String, Error> {
-        let srcinfo = self.capture("makepkg --printsrcinfo", &["makepkg", "--printsrcinfo"])?;
-        let dependencies = pkgbuild::dependencies(&srcinfo, self.builds.arch);
+    /// Those of the dependencies that no installed package satisfies, one a line.
+    fn missing(&self, dependencies: &[String]) -> Result<String, Error> {
+        if dependencies.is_empty() {
+            return Ok(String::new());
+        }
         let mut argv = vec!["bash", "-c", MISSING, "bash"];
         argv.extend(dependencies.iter().map(String::as_str));
         let missing = self.capture("looking for missing dependencies", &argv)?;
@@ -264,24 +311,29 @@ impl Build<'_> {
         }
     }
 
-    fn makepkg(&self, doing: &str, options: &[&str]) -> Result<(), Error> {
-        let argv = [&["bash", "-c", MAKEPKG, "makepkg", "--noconfirm"], options].concat();
-        self.run(doing, &argv)
+    /// Runs makepkg; gives what [`ARCHIVES`] prints.
+    fn makepkg(&self, doing: &str, options: &[&str]) -> Result<String, Error> {
+        let script = [MAKEPKG, ARCHIVES].concat();
+        let argv = [&["bash", "-c", &script, "makepkg", "--noconfirm"], options].concat();
+        let printed = self.capture(doing, &argv)?;
+        Ok(String::from_utf8_lossy(&printed).into_owned())
     }
 
     /// Publishes the archives that the server lacks, or all if it was told so.
-    fn publish(&self) -> Result<Outcome, Error> {
-        let archives = self.archives()?;
+    fn publish(&self, archives: &str) -> Result<Outcome, Error> {
+        let fields: Vec<&str> = archives.split('\0').collect();
+        let files = fields.chunks_exact(3);
+        let archives: Vec<_> = files
+            .filter(|it| pkgbuild::is_archive_name(it[0]))
+            .collect();
         if archives.is_empty() {
             let what = "looking for package archives";
             return Err(Error::unusable(what, "makepkg made none"));
         }
         let mut outcome = Outcome::UpToDate;
-        for (file, size) in archives {
-            let path = format!("{PKGDEST}/{file}");
-            let pkginfo =
-                self.capture("reading .PKGINFO", &["bsdtar", "-xOqf", &path, ".PKGINFO"])?;
-            let (name, version) = pkgbuild::parse_pkginfo(&pkginfo)?;
+        for archive in archives {
+            let (file, size) = (archive[0], archive[1].parse().unwrap_or(0));
+            let (name, version) = pkgbuild::parse_pkginfo(archive[2])?;
             if !self.builds.settings.force && self.has(&format!("{name}-{version}"))? {
                 log::info!("{name} {version} is published already");
                 continue;
@@ -289,30 +341,18 @@ impl Build<'_> {
             let repo = &self.repo.repo;
             log::info!("publishing {name} {version} ({size} bytes) to {repo}");
             // Straight from the container to the server.
+            let path = format!("{PKGDEST}/{file}");
             let argv = ["cat", "--", &path];
             let cat = builder("reading the archive", &argv, &self.dir);
             let mut archive = self.container.exec(&cat)?;
             let archive = Exactly::new(&mut archive, size);
-            self.builds.server.publish(repo, archive, self.deadline)?;
+            self.builds
+                .server
+                .publish(repo, archive, self.container.deadline)?;
             let published = &self.builds.published;
             published.set(published.get() + 1);
             outcome = Outcome::Built;
         }
         Ok(outcome)
-    }
-
-    /// The regular files in PKGDEST that are called as package archives are, with their sizes in bytes.
-    fn archives(&self) -> Result<Vec<(String, u64)>, Error> {
-        let argv = "find /build/packages -mindepth 1 -maxdepth 1 -type f -printf %s/%f\\0";
-        let argv: Vec<&str> = argv.split(' ').collect();
-        let listing = self.capture("listing PKGDEST", &argv)?;
-        let listing = String::from_utf8_lossy(&listing);
-        let files = listing.split('\0').filter_map(|line| line.split_once('/'));
-        let archives = files.filter(|(_, file)| pkgbuild::is_archive_name(file));
-        let mut archives: Vec<_> = archives
-            .filter_map(|(size, file)| Some((file.to_owned(), size.parse().ok()?)))
-            .collect();
-        archives.sort();
-        Ok(archives)
     }
 }

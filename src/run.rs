@@ -7,7 +7,7 @@ use crate::cli::Settings;
 use crate::docker::{Container, Engine, Found};
 use crate::error::{Error, Kind};
 use crate::http::Deadline;
-use crate::image::{self, BuilderImage};
+use crate::image;
 use crate::repo::Builds;
 use crate::report::{Line, Outcome, Summary};
 use crate::server::{Repo, Server};
@@ -48,22 +48,19 @@ pub fn run(settings: &Settings) -> Result<Summary, Error> {
     }
     log::info!("repositories for {arch}: {}", waiting.len());
 
-    let run = new_run_id();
     refuse_if_held(&engine)?;
     pull(&engine, &settings.base_image)?;
-    let deadline = Deadline::after(PREPARATION);
-    let lock = lock(&engine, settings, &run, deadline)?;
-    sweep(&engine, &run);
-    let image = BuilderImage::prepare(&engine, &lock, &run, settings, deadline)?;
+    let run = Run::start(&engine, settings)?;
     let builds = Builds {
         engine: &engine,
         server: &server,
-        image: &image.name,
-        run: &run,
+        image: &image::prepare(&engine, &run.lock, &run.id, settings)?,
+        run: &run.id,
         arch: &arch,
         settings,
         without: RefCell::default(),
         published: Cell::default(),
+        spare: RefCell::default(),
     };
     // One that lacks dependencies waits for what the others publish, and is tried again if they did.
     let is_due = |it: &Waiting, built| it.2.as_ref().is_none_or(|(then, _)| *then < built);
@@ -71,14 +68,14 @@ pub fn run(settings: &Settings) -> Result<Summary, Error> {
         .iter()
         .position(|it| is_due(it, builds.published.get()))
     {
-        if !lock.is_running()? {
+        if !run.lock.is_running()? {
             let why = "it is gone, so another run may take this engine; something removed it or cut the \
                 connection to it (a proxy's idle timeout?)";
             return Err(Error::unusable(format!("the lock container {LOCK}"), why));
         }
         let Waiting(name, repo, _) = waiting.remove(next);
         log::info!("{name} for the repository {}", repo.repo);
-        let line = builds.build(&repo, name.clone());
+        let line = builds.build(&repo, name.clone(), waiting.is_empty());
         if line.lacks_dependencies() {
             log::info!(
                 "{}: its dependencies can't be installed yet; again after the others",
@@ -91,8 +88,6 @@ pub fn run(settings: &Settings) -> Result<Summary, Error> {
     }
     let failed = waiting.into_iter().filter_map(|it| it.2);
     failed.for_each(|(_, line)| summary.add(line));
-    // Again: a run that was killed during its commit leaves the image when the engine is done with it.
-    sweep(&engine, &run);
     Ok(summary)
 }
 
@@ -117,14 +112,70 @@ fn pull(engine: &Engine, reference: &str) -> Result<(), Error> {
     }
 }
 
-/// Starts the lock container, which only one run can at a time.
-fn lock<'e>(
+/// What a run holds: the engine, by its lock container, and whatever bears its label. Dropping it removes all of it.
+struct Run<'e> {
     engine: &'e Engine,
-    settings: &Settings,
-    run: &str,
-    deadline: Deadline,
-) -> Result<Container<'e>, Error> {
+    id: String,
+    lock: Container<'e>,
+}
+
+impl<'e> Run<'e> {
+    /// Takes the engine, and removes what killed runs left.
+    fn start(engine: &'e Engine, settings: &Settings) -> Result<Run<'e>, Error> {
+        let id = new_run_id();
+        let lock = lock(engine, settings, &id)?;
+        let run = Run { engine, id, lock };
+        run.sweep(|it| it.run.as_ref() != Some(&run.id));
+        Ok(run)
+    }
+
+    /// Removes what bears our label. What can't be removed is a nuisance, not an obstacle, so it is a warning.
+    fn sweep(&self, is_to_go: impl Fn(&Found) -> bool) {
+        let warn = |removed: Result<(), Error>| {
+            removed.unwrap_or_else(|error| log::warn!("{error} (the next run tries again)"));
+        };
+        let say = |it: &Found, what: &str| match it.run.as_ref() == Some(&self.id) {
+            true => log::debug!("removing {what}"),
+            false => log::info!("removing {what} of a killed run"),
+        };
+        let containers = self
+            .engine
+            .ours("containers/json?all=1")
+            .unwrap_or_default();
+        for it in containers.iter().filter(|it| is_to_go(it)) {
+            say(it, &format!("the container {}", it.id));
+            warn(self.engine.remove_container(&it.id));
+        }
+        let images = self.engine.ours("images/json?all=0").unwrap_or_default();
+        for it in images.iter().filter(|it| is_to_go(it)) {
+            // Somebody may have given the image a name of their own, which stays.
+            let ours = |tag: &&String| tag.split(':').next() == Some(image::NAME);
+            let untagged = Some(&it.id).filter(|_| it.tags.is_empty());
+            for name in it.tags.iter().filter(ours).chain(untagged) {
+                say(it, &format!("the image {name}"));
+                warn(self.engine.remove_image(name));
+            }
+        }
+    }
+}
+
+impl Drop for Run<'_> {
+    /// Removes the containers, then the image, then the lock; and again what killed runs left, as one that was killed
+    /// during its commit leaves the image when the engine is done with it. If the lock is lost, another run may be on,
+    /// whose things stay.
+    fn drop(&mut self) {
+        let is_held = self.lock.is_running().unwrap_or(false);
+        self.sweep(|it| it.id != self.lock.id && (is_held || it.run.as_ref() == Some(&self.id)));
+        if let Err(error) = self.engine.remove_container(&self.lock.id) {
+            log::warn!("{error}");
+        }
+    }
+}
+
+/// Starts the lock container, which only one run can at a time.
+fn lock<'e>(engine: &'e Engine, settings: &Settings, run: &str) -> Result<Container<'e>, Error> {
     let (image, network) = (&settings.base_image, settings.network.as_deref());
+    let deadline = Deadline::after(PREPARATION);
     // As often as the name was taken by something that could be cleared away, within reason.
     for _ in 0..3 {
         match Container::start(engine, Some(LOCK), image, run, network, deadline) {
@@ -175,31 +226,5 @@ pub fn refuse_if_held(engine: &Engine) -> Result<Option<String>, Error> {
             ),
         )),
         Some(_) => Ok(Some(found.id)),
-    }
-}
-
-/// Removes what killed runs left: whatever bears another run's label, and nothing else. Leftovers are a
-/// nuisance, not an obstacle, so what can't be removed is a warning.
-fn sweep(engine: &Engine, run: &str) {
-    let is_left = |it: &Found| it.run.as_deref() != Some(run);
-    let warn = |removed: Result<(), Error>| {
-        removed.unwrap_or_else(|error| {
-            log::warn!("{error} (left by a killed run; the next one tries again)")
-        });
-    };
-    let containers = engine.ours("containers/json?all=1").unwrap_or_default();
-    for container in containers.into_iter().filter(is_left) {
-        log::info!("removing the container {} of a killed run", container.id);
-        warn(engine.remove_container(&container.id));
-    }
-    let images = engine.ours("images/json?all=0").unwrap_or_default();
-    for image in images.iter().filter(|it| is_left(it)) {
-        // Somebody may have given the image a name of their own, which stays.
-        let ours = |tag: &&String| tag.split(':').next() == Some(image::NAME);
-        let untagged = Some(&image.id).filter(|_| image.tags.is_empty());
-        for name in image.tags.iter().filter(ours).chain(untagged) {
-            log::info!("removing the image {name} of a killed run");
-            warn(engine.remove_image(name));
-        }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Its first process is `cat` on a standard input that we hold open and never write to. When we let go, whether
 //! by dropping the value or by being killed, the kernel closes the connection, the engine closes the input,
-//! `cat` ends, and the engine removes the container. So there is nothing to clean up after `kill -9`, and no
-//! signal handler. All work happens in execs, each with an exit code of its own.
+//! `cat` ends, and the engine removes the container, in its own time. So there is nothing to clean up after
+//! `kill -9`, and no signal handler. All work happens in execs, each with an exit code of its own.
 
 use std::io::{Read, Result as IoResult};
 
@@ -34,13 +34,13 @@ pub struct Command<'a> {
     pub env: &'a [&'a str],
 }
 
-/// A running container; dropping it removes it.
+/// A running container; when it is dropped, the engine ends it and removes it, which nobody waits for.
 pub struct Container<'e> {
     engine: &'e Engine,
     pub id: String,
-    stdin: Option<Body>,
     /// When the commands in it are given up.
-    deadline: Deadline,
+    pub deadline: Deadline,
+    _stdin: Body,
 }
 
 impl<'e> Container<'e> {
@@ -68,16 +68,25 @@ impl<'e> Container<'e> {
             "Entrypoint": ["cat"], "Cmd": [], "User": "0", "WorkingDir": "/",
             "OpenStdin": true, "StdinOnce": true, "AttachStdin": true, "AttachStdout": false, "AttachStderr": false,
         });
-        let mut container = Container {
-            engine,
-            id: engine.create_container(name, config)?,
-            stdin: None,
-            deadline,
-        };
+        let id = engine.create_container(name, config)?;
         // Attached before it is started, so that it never runs without us.
-        container.stdin = Some(engine.attach_stdin(&container.id)?);
-        engine.start_container(&container.id)?;
-        Ok(container)
+        let stdin = engine.attach_stdin(&id);
+        let started = stdin.and_then(|it| engine.start_container(&id).map(|()| it));
+        match started {
+            Ok(_stdin) => Ok(Container {
+                engine,
+                id,
+                deadline,
+                _stdin,
+            }),
+            Err(error) => {
+                // What never ran doesn't end either.
+                engine
+                    .remove_container(&id)
+                    .unwrap_or_else(|error| log::warn!("{error}"));
+                Err(error)
+            }
+        }
     }
 
     /// Whether it is still there: somebody may have removed it, or cut our connection.
@@ -129,31 +138,9 @@ impl<'e> Container<'e> {
     /// Runs a command to its end and gives what it wrote to its standard output.
     ///
     /// # Errors
-    /// Those of [`Container::run`], and more than a mebibyte of output.
+    /// Those of [`Container::exec`] and [`Exec::capture`].
     pub fn capture(&self, command: &Command) -> Result<Vec<u8>, Error> {
-        let mut exec = self.exec(command)?;
-        let mut captured = vec![];
-        let read = (&mut exec)
-            .take(MAX_CAPTURED as u64 + 1)
-            .read_to_end(&mut captured);
-        if captured.len() > MAX_CAPTURED {
-            return Err(Error::unusable(command.doing, "prints more than 1 MiB"));
-        }
-        if exec.output.last_lines().is_empty() {
-            // A command that isn't there is what the engine says on the standard output.
-            exec.output.push(&captured);
-        }
-        exec.finish(read.map(drop))?;
-        Ok(captured)
-    }
-}
-
-impl Drop for Container<'_> {
-    /// Removes it at once; what can't be, goes when the connection does.
-    fn drop(&mut self) {
-        if let Err(error) = self.engine.remove_container(&self.id) {
-            log::warn!("{error}");
-        }
+        self.exec(command)?.capture()
     }
 }
 
@@ -162,12 +149,32 @@ impl Drop for Container<'_> {
 pub struct Exec<'c> {
     container: &'c Container<'c>,
     id: String,
-    doing: String,
+    /// What it does now, for messages.
+    pub doing: String,
     frames: engine::Output,
     output: Output,
 }
 
 impl Exec<'_> {
+    /// Gives the rest of the standard output, when the command has ended.
+    ///
+    /// # Errors
+    /// Those of [`Exec::finish`], and more than a mebibyte of output.
+    pub fn capture(mut self) -> Result<Vec<u8>, Error> {
+        let mut captured = vec![];
+        let read = (&mut self)
+            .take(MAX_CAPTURED as u64 + 1)
+            .read_to_end(&mut captured);
+        if captured.len() > MAX_CAPTURED {
+            return Err(Error::unusable(self.doing, "prints more than 1 MiB"));
+        }
+        if self.output.last_lines().is_empty() {
+            // A command that isn't there is what the engine says on the standard output.
+            self.output.push(&captured);
+        }
+        self.finish(read.map(drop)).map(|()| captured)
+    }
+
     /// Tells how the command ended, once its output has (`read` is how that went).
     ///
     /// # Errors

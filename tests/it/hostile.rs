@@ -81,11 +81,10 @@ fn nothing_from_the_list_or_a_pkgbuild_is_taken_for_an_option_or_a_command() {
         "git://127.0.0.1:1/y\n2026-01-01T00:00:00Z INFO forged \u{1b}[2J",
         "bur",
     );
-    // What makepkg would refuse in an array, a PKGBUILD can print while makepkg --printsrcinfo sources it.
     world.package(
         "optional",
         "pkgname=optional\npkgver=1\npkgrel=1\narch=(any)\npackage() { :; }\n\
-        printf 'depends = --config=/build/evil.conf\\ndepends = \\e[2Jowned\\n'\n",
+        depends=(--config=/build/evil.conf $'\\e[2Jowned')\n",
     );
     world.package(
         "screen",
