@@ -172,7 +172,8 @@ impl Read for Exactly<'_> {
             Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
             Ok(()) if self.left > 0 || self.reader.read(&mut [0])? == 0 => Ok(wanted),
             _ => {
-                let message = "the file changed its size while it was read";
+                let message =
+                    "the file changed its size, or its container ended, while it was read";
                 Err(io::Error::new(io::ErrorKind::UnexpectedEof, message))
             }
         }

@@ -4,13 +4,9 @@
 use crate::error::Error;
 use crate::output::one_line;
 
-/// Runs a command (`$3` and so on) that brings the PKGBUILD, and prints a NUL if it succeeds. Then reads makepkg.conf
-/// and the PKGBUILD in the folder `$1` as makepkg does, for the architecture `$2`, and prints what [`parse`] takes, each
-/// field ended by a NUL. What others print goes to the standard error.
+/// Reads makepkg.conf and the PKGBUILD of the working directory as makepkg does, and prints what [`parse`]
+/// takes, each field ended by a NUL. What the PKGBUILD itself prints goes to the standard error.
 pub const READ: &str = r#"
-"${@:3}" >&2 || exit
-printf '\0'
-cd -- "$1" || exit
 shopt -u extglob
 for conf in /etc/makepkg.conf /etc/makepkg.conf.d/*.conf; do
     [[ ! -r $conf ]] || source "$conf" >&2
@@ -22,7 +18,7 @@ source ./PKGBUILD >&2 || exit 1
 declare -F pkgver >/dev/null && has_pkgver=yes || has_pkgver=
 printf '%s\0' "$has_pkgver" "${pkgbase:-${pkgname[0]}}" "$epoch" "$pkgver" "$pkgrel" \
     "${#pkgname[@]}" "${pkgname[@]}" "${#validpgpkeys[@]}" "${validpgpkeys[@]}"
-for _list in {depends,makedepends,checkdepends}{,_"$2"}; do
+for _list in {depends,makedepends,checkdepends}{,_"$CARCH"}; do
     _list+=[@]; printf '%s\0' "${!_list}"
 done
 "#;

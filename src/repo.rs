@@ -1,11 +1,10 @@
 //! The steps of one repository, in a container of its own: clone, keys, version, check, dependencies, build, publish.
 
 use std::cell::{Cell, RefCell};
-use std::io::Read;
 use std::time::Instant;
 
 use crate::cli::Settings;
-use crate::docker::{Container, Engine, Exec};
+use crate::docker::{Container, Engine};
 use crate::error::{Error, Kind};
 use crate::http::{Deadline, Exactly};
 use crate::image::{HOME, PKGDEST, builder, root};
@@ -20,10 +19,14 @@ const CLONE: &str = "/build/repo";
 /// For messages.
 const READING: &str = "reading the PKGBUILD";
 
+/// Brings the repository with a command (`$3` and so on), prints a NUL when it is there, and runs the script `$1` in the
+/// folder `$2`: one exec for two steps, as an exec costs as much as either. The script doesn't see the arguments.
+const FETCH: &str = r#""${@:3}" >&2 || exit; printf '\0'; cd -- "$2" && exec bash -c "$1""#;
+
 /// The one place where a shell stands between us and makepkg: only a shell can set a soft file limit (with the
 /// engines' 2^30, fakeroot takes minutes; a hard limit would be refused) and ask the container for its cores.
 /// The arguments arrive as they are.
-const MAKEPKG: &str = r#"ulimit -Sn 1024; MAKEFLAGS="-j$(nproc)" makepkg "$@" >&2 || exit"#;
+const MAKEPKG: &str = r#"ulimit -Sn 1024; MAKEFLAGS="-j$(nproc)" exec makepkg "$@""#;
 
 /// Prints which of its arguments no installed package satisfies; pacman says 127 when there are any.
 const MISSING: &str = r#"pacman -T -- "$@" || (( $? == 127 ))"#;
@@ -45,11 +48,12 @@ done
 [[ $found ]]
 "#;
 
-/// Behind makepkg: prints of each archive in PKGDEST its name, its size in bytes and its `.PKGINFO`, each ended by a NUL.
+/// Prints of each archive in PKGDEST its name, its size in bytes and what its `.PKGINFO` calls it, each ended by a NUL.
 const ARCHIVES: &str = r#"
 for file in /build/packages/*.pkg.tar*; do
     [[ -f $file && ! -L $file ]] || continue
-    printf '%s\0' "${file##*/}" "$(stat -c %s -- "$file")" "$(bsdtar -xOqf "$file" .PKGINFO)"
+    info=$(bsdtar -xOqf "$file" .PKGINFO | grep -aE '^pkg(name|ver) = ')
+    printf '%s\0' "${file##*/}" "$(stat -c %s -- "$file")" "$info"
 done
 "#;
 
@@ -101,12 +105,13 @@ impl<'e> Builds<'e> {
     }
 
     fn steps(&self, repo: &Repo, name: &mut String, is_last: bool) -> Result<Outcome, Failure> {
+        let deadline = Deadline::after(self.settings.timeout);
         let mut container = match self.spare.take() {
             // It may have waited for long.
             Some(spare) if spare.is_running().unwrap_or(false) => spare,
-            _ => self.start_container().map_err(at("container"))?,
+            _ => self.start_container(deadline).map_err(at("container"))?,
         };
-        container.deadline = Deadline::after(self.settings.timeout);
+        container.deadline = deadline;
         let build = Build {
             builds: self,
             repo,
@@ -125,6 +130,8 @@ impl<'e> Builds<'e> {
         *name = format!("{} {}", pkgbuild.pkgbase, pkgbuild.version);
 
         if !self.settings.force && build.is_published(&pkgbuild).map_err(at("check"))? {
+            // Only what ran as root, a dependency's scriptlet, could make it outlive our connection.
+            build.container.is_left.set(!has_dependencies);
             return Ok(Outcome::UpToDate);
         }
         if !has_dependencies {
@@ -138,12 +145,11 @@ impl<'e> Builds<'e> {
             build.import_keys(&pkgbuild).map_err(at("keys"))?;
         }
         log::info!("building {name}");
-        let archives = build.makepkg("makepkg", &options).map_err(at("build"))?;
-        build.publish(&archives).map_err(at("publish"))
+        build.makepkg("makepkg", &options).map_err(at("build"))?;
+        build.publish().map_err(at("publish"))
     }
 
-    fn start_container(&self) -> Result<Container<'e>, Error> {
-        let deadline = Deadline::after(self.settings.timeout);
+    fn start_container(&self, deadline: Deadline) -> Result<Container<'e>, Error> {
         let network = self.settings.network.as_deref();
         Container::start(self.engine, None, self.image, self.run, network, deadline)
     }
@@ -184,32 +190,27 @@ impl Build<'_, '_> {
             argv.extend(Some(branch.as_str()).filter(|_| !self.repo.branch.is_empty()));
             argv.extend(["--", url, CLONE]);
         }
-        let mut exec = self.read_after(doing, &argv).map_err(at("clone"))?;
+        let argv = [&["bash", "-c", FETCH, "bash", READ, &self.dir], &argv[..]].concat();
+        let command = builder(doing, &argv, HOME);
+        let mut exec = self.container.exec(&command).map_err(at("clone"))?;
         if !is_last {
             // If it can't be, that is said when it is needed.
-            *self.builds.spare.borrow_mut() = self.builds.start_container().ok();
+            let spare = self.builds.start_container(self.container.deadline);
+            *self.builds.spare.borrow_mut() = spare.ok();
         }
-        let (step, printed) = match exec.read(&mut [0]) {
-            Ok(1) => {
-                exec.doing = READING.to_owned();
-                ("version", exec.capture())
-            }
-            read => ("clone", exec.finish(read.map(drop)).map(|()| vec![])),
-        };
-        let pkgbuild = printed.and_then(|it| pkgbuild::parse(&it));
-        pkgbuild.map_err(at(step))
+        let (printed, read) = exec.read_all();
+        let mut step = "clone";
+        if printed.starts_with(b"\0") {
+            (step, exec.doing) = ("version", READING.to_owned());
+        }
+        let printed = exec
+            .finish(read)
+            .map(|()| printed.get(1..).unwrap_or_default());
+        printed.and_then(pkgbuild::parse).map_err(at(step))
     }
 
     fn read_pkgbuild(&self) -> Result<Pkgbuild, Error> {
-        let printed = self.read_after(READING, &["true"])?.capture()?;
-        pkgbuild::parse(printed.get(1..).unwrap_or_default())
-    }
-
-    /// Starts the reading of the PKGBUILD, behind a command.
-    fn read_after(&self, doing: &str, argv: &[&str]) -> Result<Exec<'_>, Error> {
-        let (dir, arch) = (&self.dir, self.builds.arch);
-        let argv = [&["bash", "-c", READ, "bash", dir, arch], argv].concat();
-        self.container.exec(&builder(doing, &argv, HOME))
+        pkgbuild::parse(&self.capture(READING, &["bash", "-c", READ])?)
     }
 
     fn import_keys(&self, pkgbuild: &Pkgbuild) -> Result<(), Error> {
@@ -239,7 +240,7 @@ impl Build<'_, '_> {
         }
         // In a clean tree: prepare() may have come half-way.
         let again = self.makepkg(doing, &["--nobuild", "--nodeps", "--cleanbuild"]);
-        again.map_err(at("version")).map(|_| true)
+        again.map_err(at("version")).map(|()| true)
     }
 
     /// Whether the server has this version of each of the names.
@@ -261,7 +262,7 @@ impl Build<'_, '_> {
     /// there were any.
     fn install_dependencies(&self, pkgbuild: &Pkgbuild) -> Result<bool, Failure> {
         let missing = self.missing(&pkgbuild.dependencies);
-        let missing = missing.map_err(at("dependencies"))?;
+        let missing = missing.map_err(at("version"))?;
         if missing.is_empty() {
             return Ok(false);
         }
@@ -311,29 +312,30 @@ impl Build<'_, '_> {
         }
     }
 
-    /// Runs makepkg; gives what [`ARCHIVES`] prints.
-    fn makepkg(&self, doing: &str, options: &[&str]) -> Result<String, Error> {
-        let script = [MAKEPKG, ARCHIVES].concat();
-        let argv = [&["bash", "-c", &script, "makepkg", "--noconfirm"], options].concat();
-        let printed = self.capture(doing, &argv)?;
-        Ok(String::from_utf8_lossy(&printed).into_owned())
+    fn makepkg(&self, doing: &str, options: &[&str]) -> Result<(), Error> {
+        let argv = [&["bash", "-c", MAKEPKG, "makepkg", "--noconfirm"], options].concat();
+        self.run(doing, &argv)
     }
 
     /// Publishes the archives that the server lacks, or all if it was told so.
-    fn publish(&self, archives: &str) -> Result<Outcome, Error> {
-        let fields: Vec<&str> = archives.split('\0').collect();
+    fn publish(&self) -> Result<Outcome, Error> {
+        let what = "looking for package archives";
+        let printed = self.capture(what, &["bash", "-c", ARCHIVES])?;
+        let printed = String::from_utf8_lossy(&printed);
+        let fields: Vec<&str> = printed.split('\0').collect();
         let files = fields.chunks_exact(3);
         let archives: Vec<_> = files
             .filter(|it| pkgbuild::is_archive_name(it[0]))
             .collect();
         if archives.is_empty() {
-            let what = "looking for package archives";
             return Err(Error::unusable(what, "makepkg made none"));
         }
         let mut outcome = Outcome::UpToDate;
         for archive in archives {
-            let (file, size) = (archive[0], archive[1].parse().unwrap_or(0));
-            let (name, version) = pkgbuild::parse_pkginfo(archive[2])?;
+            let (file, size) = (archive[0], archive[1].parse());
+            let size = size.map_err(|_| Error::unusable(file, "it has no size"))?;
+            let named = pkgbuild::parse_pkginfo(archive[2]);
+            let (name, version) = named.map_err(|error| error.during(file))?;
             if !self.builds.settings.force && self.has(&format!("{name}-{version}"))? {
                 log::info!("{name} {version} is published already");
                 continue;

@@ -125,50 +125,41 @@ impl<'e> Run<'e> {
         let id = new_run_id();
         let lock = lock(engine, settings, &id)?;
         let run = Run { engine, id, lock };
-        run.sweep(|it| it.run.as_ref() != Some(&run.id));
+        run.sweep(true);
         Ok(run)
     }
 
-    /// Removes what bears our label. What can't be removed is a nuisance, not an obstacle, so it is a warning.
-    fn sweep(&self, is_to_go: impl Fn(&Found) -> bool) {
-        let warn = |removed: Result<(), Error>| {
-            removed.unwrap_or_else(|error| log::warn!("{error} (the next run tries again)"));
+    /// Removes what bears our label, but for the lock container: what this run has made, and what killed ones have.
+    /// What can't be removed is a nuisance, not an obstacle, so it is a warning.
+    fn sweep(&self, others_too: bool) {
+        let is_to_go = |it: &&Found| {
+            it.id != self.lock.id && (others_too || it.run.as_ref() == Some(&self.id))
         };
-        let say = |it: &Found, what: &str| match it.run.as_ref() == Some(&self.id) {
-            true => log::debug!("removing {what}"),
-            false => log::info!("removing {what} of a killed run"),
-        };
-        let containers = self
-            .engine
-            .ours("containers/json?all=1")
-            .unwrap_or_default();
-        for it in containers.iter().filter(|it| is_to_go(it)) {
-            say(it, &format!("the container {}", it.id));
-            warn(self.engine.remove_container(&it.id));
+        let warn = |error: &Error| log::warn!("{error} (the next run tries again)");
+        let list = |kind| self.engine.ours(kind).inspect_err(warn).unwrap_or_default();
+        let run_of = |it: &Found| it.run.clone().unwrap_or_default();
+        for it in list("containers/json?all=1").iter().filter(is_to_go) {
+            log::info!("removing the container {} of the run {}", it.id, run_of(it));
+            let _ = self.engine.remove_container(&it.id).inspect_err(warn);
         }
-        let images = self.engine.ours("images/json?all=0").unwrap_or_default();
-        for it in images.iter().filter(|it| is_to_go(it)) {
+        for it in list("images/json?all=0").iter().filter(is_to_go) {
             // Somebody may have given the image a name of their own, which stays.
             let ours = |tag: &&String| tag.split(':').next() == Some(image::NAME);
             let untagged = Some(&it.id).filter(|_| it.tags.is_empty());
             for name in it.tags.iter().filter(ours).chain(untagged) {
-                say(it, &format!("the image {name}"));
-                warn(self.engine.remove_image(name));
+                log::info!("removing the image {name} of the run {}", run_of(it));
+                let _ = self.engine.remove_image(name).inspect_err(warn);
             }
         }
     }
 }
 
 impl Drop for Run<'_> {
-    /// Removes the containers, then the image, then the lock; and again what killed runs left, as one that was killed
-    /// during its commit leaves the image when the engine is done with it. If the lock is lost, another run may be on,
-    /// whose things stay.
+    /// Sweeps, then lets the lock container go. What killed runs left, again, as one that was killed during its commit
+    /// leaves the image when the engine is done with it; but if the lock is lost, another run may be on, whose things
+    /// stay.
     fn drop(&mut self) {
-        let is_held = self.lock.is_running().unwrap_or(false);
-        self.sweep(|it| it.id != self.lock.id && (is_held || it.run.as_ref() == Some(&self.id)));
-        if let Err(error) = self.engine.remove_container(&self.lock.id) {
-            log::warn!("{error}");
-        }
+        self.sweep(self.lock.is_running().unwrap_or(false));
     }
 }
 

@@ -2,10 +2,11 @@
 //!
 //! Its first process is `cat` on a standard input that we hold open and never write to. When we let go, whether
 //! by dropping the value or by being killed, the kernel closes the connection, the engine closes the input,
-//! `cat` ends, and the engine removes the container, in its own time. So there is nothing to clean up after
-//! `kill -9`, and no signal handler. All work happens in execs, each with an exit code of its own.
+//! `cat` ends, and the engine removes the container. So there is nothing to clean up after `kill -9`, and no
+//! signal handler. All work happens in execs, each with an exit code of its own.
 
-use std::io::{Read, Result as IoResult};
+use std::cell::Cell;
+use std::io::{Error as IoError, Read, Result as IoResult};
 
 use serde_json::json;
 use ureq::Body;
@@ -20,7 +21,7 @@ use crate::output::Output;
 const CAPABILITIES: &str = "CHOWN DAC_OVERRIDE FOWNER FSETID SETFCAP SETGID SETUID SYS_CHROOT";
 
 /// The most that a command whose output is read whole may print, in bytes.
-const MAX_CAPTURED: usize = 1024 * 1024;
+const MAX_CAPTURED: u64 = 1024 * 1024;
 
 /// A command for an exec: an argument array, never parsed by a shell.
 pub struct Command<'a> {
@@ -34,13 +35,15 @@ pub struct Command<'a> {
     pub env: &'a [&'a str],
 }
 
-/// A running container; when it is dropped, the engine ends it and removes it, which nobody waits for.
+/// A running container; dropping it removes it.
 pub struct Container<'e> {
     engine: &'e Engine,
     pub id: String,
+    stdin: Option<Body>,
     /// When the commands in it are given up.
     pub deadline: Deadline,
-    _stdin: Body,
+    /// Whether its removal is left to the engine.
+    pub is_left: Cell<bool>,
 }
 
 impl<'e> Container<'e> {
@@ -68,25 +71,17 @@ impl<'e> Container<'e> {
             "Entrypoint": ["cat"], "Cmd": [], "User": "0", "WorkingDir": "/",
             "OpenStdin": true, "StdinOnce": true, "AttachStdin": true, "AttachStdout": false, "AttachStderr": false,
         });
-        let id = engine.create_container(name, config)?;
+        let mut container = Container {
+            engine,
+            id: engine.create_container(name, config)?,
+            stdin: None,
+            deadline,
+            is_left: Cell::new(false),
+        };
         // Attached before it is started, so that it never runs without us.
-        let stdin = engine.attach_stdin(&id);
-        let started = stdin.and_then(|it| engine.start_container(&id).map(|()| it));
-        match started {
-            Ok(_stdin) => Ok(Container {
-                engine,
-                id,
-                deadline,
-                _stdin,
-            }),
-            Err(error) => {
-                // What never ran doesn't end either.
-                engine
-                    .remove_container(&id)
-                    .unwrap_or_else(|error| log::warn!("{error}"));
-                Err(error)
-            }
-        }
+        container.stdin = Some(engine.attach_stdin(&container.id)?);
+        engine.start_container(&container.id)?;
+        Ok(container)
     }
 
     /// Whether it is still there: somebody may have removed it, or cut our connection.
@@ -138,9 +133,23 @@ impl<'e> Container<'e> {
     /// Runs a command to its end and gives what it wrote to its standard output.
     ///
     /// # Errors
-    /// Those of [`Container::exec`] and [`Exec::capture`].
+    /// Those of [`Container::run`], and more than a mebibyte of output.
     pub fn capture(&self, command: &Command) -> Result<Vec<u8>, Error> {
-        self.exec(command)?.capture()
+        let mut exec = self.exec(command)?;
+        let (captured, read) = exec.read_all();
+        exec.finish(read).map(|()| captured)
+    }
+}
+
+impl Drop for Container<'_> {
+    /// Removes it at once; what can't be, or is left, goes when the connection does.
+    fn drop(&mut self) {
+        if self.is_left.get() {
+            return;
+        }
+        if let Err(error) = self.engine.remove_container(&self.id) {
+            log::warn!("{error}");
+        }
     }
 }
 
@@ -156,23 +165,19 @@ pub struct Exec<'c> {
 }
 
 impl Exec<'_> {
-    /// Gives the rest of the standard output, when the command has ended.
-    ///
-    /// # Errors
-    /// Those of [`Exec::finish`], and more than a mebibyte of output.
-    pub fn capture(mut self) -> Result<Vec<u8>, Error> {
-        let mut captured = vec![];
-        let read = (&mut self)
-            .take(MAX_CAPTURED as u64 + 1)
-            .read_to_end(&mut captured);
-        if captured.len() > MAX_CAPTURED {
-            return Err(Error::unusable(self.doing, "prints more than 1 MiB"));
-        }
+    /// What the command writes to its standard output, and how the reading of it ended, for [`Exec::finish`].
+    pub fn read_all(&mut self) -> (Vec<u8>, IoResult<()>) {
+        let mut captured = Vec::with_capacity(8192);
+        let read = self.take(MAX_CAPTURED + 1).read_to_end(&mut captured);
         if self.output.last_lines().is_empty() {
             // A command that isn't there is what the engine says on the standard output.
             self.output.push(&captured);
         }
-        self.finish(read.map(drop)).map(|()| captured)
+        if captured.len() as u64 > MAX_CAPTURED {
+            let error = IoError::other("it prints more than 1 MiB");
+            return (captured, Err(error));
+        }
+        (captured, read.map(drop))
     }
 
     /// Tells how the command ended, once its output has (`read` is how that went).

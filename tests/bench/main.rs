@@ -26,7 +26,7 @@ const LOOP: usize = 5;
 const LARGE: usize = 600_000_000;
 
 /// The image of the shell's side, and the name of its container.
-const SHELL: &str = "vieter-bench";
+const SHELL: &str = "vieter-test-bench";
 
 /// What a shell does with a repository, its URL being `$1`: the version goes to the standard output.
 const CLONE: &str = r#"git clone --quiet --depth 1 -- "$1" repo && cd repo"#;
@@ -46,7 +46,9 @@ echo $(( ${end/./} - ${start/./} ))
 "#;
 
 fn main() {
-    let rounds = std::env::var("BENCH_ROUNDS").map_or(ROUNDS, |it| it.parse().unwrap());
+    let rounds = std::env::var("BENCH_ROUNDS")
+        .map_or(ROUNDS, |it| it.parse().unwrap())
+        .max(1);
     let bench = Bench::new();
     let mut all = Samples::default();
     for round in 1..=rounds {
@@ -112,17 +114,13 @@ impl Bench {
 
         // What the shell's containers are made of, and one that is running already.
         let _ = Command::new("docker").args(["rmi", "-f", SHELL]).output();
-        let set_up = "useradd --home-dir /build --create-home builder";
+        let set_up = "useradd --home-dir /build --create-home builder; echo PKGEXT=.pkg.tar >> /etc/makepkg.conf";
         docker(&["run", "--name", SHELL, &BASE_IMAGE, "bash", "-c", set_up]);
-        docker(&[
-            "commit",
-            "--change",
-            "USER builder",
-            "--change",
-            "WORKDIR /build",
-            SHELL,
-            SHELL,
-        ]);
+        // In Arch's locale and with the archives uncompressed, as what is measured has them too.
+        let changes = ["USER builder", "WORKDIR /build", "ENV LANG=C.UTF-8"];
+        let changes = changes.map(|it| format!("--change={it}"));
+        let [user, workdir, lang] = changes.each_ref().map(String::as_str);
+        docker(&["commit", user, workdir, lang, SHELL, SHELL]);
         docker(&["rm", SHELL]);
         docker(&[
             "run",
@@ -187,34 +185,29 @@ impl Bench {
     fn vieter(&self, urls: &[String], repo: &str) -> Timed {
         self.world.server.clear_list();
         urls.iter().for_each(|url| self.world.list(url, repo));
-        let vieter = self.world.vieter();
-        let memory = self.world.dir.path().join("memory");
-        let mut timed = Command::new("/usr/bin/time");
-        timed.args(["-f", "%M", "-o"]).arg(&memory);
-        timed.arg(vieter.get_program()).args(vieter.get_args());
-        timed.arg("--makepkg-conf").arg(&self.conf).env_clear();
-        let envs = vieter
-            .get_envs()
-            .filter_map(|(name, value)| Some((name, value?)));
-        timed
-            .envs(envs)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-
+        let mut vieter = self.world.vieter();
+        vieter.arg("--makepkg-conf").arg(&self.conf);
+        vieter.stdout(Stdio::null()).stderr(Stdio::piped());
         let start = Instant::now();
-        let mut child = timed.spawn().unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let lines = log.map(|line| (Instant::now(), line.unwrap())).collect();
+        let mut child = vieter.spawn().unwrap();
+        let status_file = format!("/proc/{}/status", child.id());
+        let (mut lines, mut memory) = (vec![], 0.0);
+        for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+            lines.push((Instant::now(), line.unwrap()));
+            // The most that it ever had; the last time it can be asked is when it cleans up.
+            let status = fs::read_to_string(&status_file).unwrap_or_default();
+            let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let peak = peak.and_then(|it| it.trim().strip_suffix(" kB")?.parse().ok());
+            memory = peak.unwrap_or(memory);
+        }
         let status = child.wait().unwrap();
         let total = start.elapsed().as_secs_f64();
-        let memory = fs::read_to_string(memory).unwrap().trim().parse().unwrap();
-        let run = Timed {
+        assert!(status.success(), "{lines:#?}");
+        Timed {
             lines,
             total,
             memory,
-        };
-        assert!(status.success(), "{:#?}", run.lines);
-        run
+        }
     }
 
     /// A shell loop with the same steps; gives seconds a repository.

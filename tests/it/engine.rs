@@ -43,7 +43,7 @@ fn exit_codes_and_output_are_those_of_the_command() {
     let error = script("sleep 1000 & exit 5").unwrap_err().to_string();
     assert_eq!(error, "sh: ended with exit code 5");
     let error = script("head -c 2000000 /dev/zero").unwrap_err().to_string();
-    assert_eq!(error, "sh: prints more than 1 MiB");
+    assert_eq!(error, "sh: was lost: it prints more than 1 MiB");
     assert!(container.run(&sh(&["no-such-command"])).is_err());
     drop(container);
 

@@ -167,6 +167,33 @@ package() {{ install -D thing/README "$pkgdir/usr/share/thing/README"; install -
 }
 
 #[test]
+fn dependencies_of_all_kinds_are_installed() {
+    let world = World::new();
+    // The variables are there to be in the way.
+    world.package(
+        "needy",
+        r#"
+set -- some arguments
+list=(a list)
+_list=(another)
+pkgname=needy
+pkgver=1
+pkgrel=1
+arch=(x86_64)
+depends_x86_64=(libgreet)
+depends_aarch64=(nothing-is-called-so)
+checkdepends=('version-tool>=1')
+build() { cat /usr/share/core/libgreet; }
+check() { version-tool; }
+package() { install -d "$pkgdir/usr/share/needy"; }
+"#,
+    );
+    let needy = "needy-1-1-x86_64.pkg.tar.zst";
+    world.build(&[]).exits(0).reports("built       needy 1-1  ");
+    assert_eq!(world.server.published("bur"), [needy]);
+}
+
+#[test]
 fn a_pkgver_that_needs_a_makedepend_gets_it() {
     let world = World::new();
     world.package(

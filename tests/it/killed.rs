@@ -42,9 +42,12 @@ fn killed_during_a_build() {
         "endless",
         "pkgname=endless\npkgver=1\npkgrel=1\narch=(any)\nbuild() { echo now it builds; sleep 1000; }\npackage() { :; }\n",
     );
+    world.package("any", &trivial("any"));
     let mut run = Background::start(world.vieter().args(["--log-level", "debug"]));
     run.wait_for("| now it builds");
-    assert_eq!(left_behind().1.len(), 1);
+    // The lock, the build's, and the one that waits for the next repository; the builder image.
+    let (containers, images) = left_behind();
+    assert_eq!((containers.len(), images.len()), (3, 1));
     kill_and_look(&world, run);
 }
 
@@ -78,7 +81,7 @@ fn leftovers_of_another_run_go_and_nothing_else() {
     docker(&["commit", &source, "vieter-test-mine:1"]);
     let mine = docker(&["create", "--label", "other=1", base, "true"]);
 
-    world.build(&[]).exits(0).says("of a killed run");
+    world.build(&[]).exits(0).says("removing the container ");
 
     let (containers, images) = left_behind();
     let kept = docker(&["images", "-q", "--no-trunc", "vieter-test-mine:1"]);
@@ -129,9 +132,8 @@ fn a_container_of_somebody_elses_under_our_name_is_left_alone() {
     run.exits(3).says("was not made by this program");
 }
 
-#[test]
-fn a_run_whose_lock_was_removed_ends() {
-    let world = World::new();
+/// Runs two packages, the first of which goes on building until `meanwhile` is done.
+fn run_and_meanwhile(world: &World, meanwhile: impl FnOnce()) -> (Option<i32>, String) {
     let url = world.server.url();
     let patient = format!(
         "pkgname=patient\npkgver=1\npkgrel=1\narch=(any)\n\
@@ -141,15 +143,33 @@ fn a_run_whose_lock_was_removed_ends() {
     world.package("any", &trivial("any"));
     let vieter = world.vieter().stderr(Stdio::piped()).spawn().unwrap();
     world.server.wait_for("GET /go/on/now");
-    docker(&["rm", "-f", "vieter-build"]);
+    meanwhile();
     world.server.put("go", "on", "now", "");
     let output = vieter.wait_with_output().unwrap();
     let log = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(3), "{log}");
     assert!(log.contains("built       patient 1-1"), "{log}");
-    assert!(
-        log.contains("the lock container vieter-build: it is gone"),
-        "{log}"
-    );
     assert_nothing_left();
+    (output.status.code(), log)
+}
+
+#[test]
+fn a_run_whose_lock_was_removed_ends() {
+    let world = World::new();
+    let (code, log) = run_and_meanwhile(&world, || {
+        docker(&["rm", "-f", "vieter-build"]);
+    });
+    assert_eq!(code, Some(3), "{log}");
+    let why = "the lock container vieter-build: it is gone";
+    assert!(log.contains(why), "{log}");
+}
+
+#[test]
+fn a_container_that_was_removed_while_it_waited_for_its_repository_is_replaced() {
+    let world = World::new();
+    let (code, log) = run_and_meanwhile(&world, || {
+        let newest = docker(&["ps", "-lq", "--filter", "label=vieter.run"]);
+        docker(&["rm", "-f", &newest]);
+    });
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("built       any 1.0-1"), "{log}");
 }
