@@ -68,10 +68,11 @@ struct Bench {
     conf: PathBuf,
 }
 
-/// All figures in seconds, one a round, but for the memory, which is in KiB.
+/// All figures in seconds, one a round (three for builds), but for the memory, which is in KiB.
 #[derive(Default)]
 struct Samples {
     repo: Vec<f64>,
+    repo_of_10: Vec<f64>,
     docker_run: Vec<f64>,
     docker_run_without_makepkg: Vec<f64>,
     build: Vec<f64>,
@@ -150,34 +151,34 @@ impl Bench {
     }
 
     fn round(&self, all: &mut Samples) {
-        let repo = " for the repository ";
-        for (runs, count) in all.runs.iter_mut().zip([1, 10, 100]) {
+        for (row, count) in all.runs.iter_mut().zip([1, 10, 100]) {
             let run = self.vieter(&self.urls[..count], "bur");
-            runs.push(run.total);
+            row.push(run.total);
             all.memory.push(run.memory);
-            if count == 100 {
-                let starts = run.lines.iter().filter(|(_, line)| line.contains(repo));
-                let starts: Vec<Instant> = starts.map(|(at, _)| *at).collect();
-                let took = starts[99].duration_since(starts[0]);
-                all.repo.push(took.as_secs_f64() / 99.0);
+            let each = run.repos();
+            let mean = each.iter().sum::<f64>() / each.len() as f64;
+            match count {
+                10 => all.repo_of_10.push(mean),
+                100 => all.repo.push(mean),
+                _ => (),
             }
         }
-        all.docker_run
-            .push(self.docker_run(&[CLONE, MAKEPKG_NOBUILD, VERSION]));
-        all.docker_run_without_makepkg
-            .push(self.docker_run(&[CLONE, VERSION]));
+        let steps = [CLONE, MAKEPKG_NOBUILD, VERSION];
+        all.docker_run.push(self.docker_run(&steps));
+        let steps = [CLONE, VERSION];
+        all.docker_run_without_makepkg.push(self.docker_run(&steps));
 
         // The server keeps nothing of what is published to this one, so it is built each time.
-        let urls = [self.build.clone(), self.large.clone()];
+        let urls = [&self.build, &self.build, &self.build, &self.large].map(String::clone);
         let run = self.vieter(&urls, "discard");
         all.memory.push(run.memory);
-        let took = run.at("large for the repository") - run.at("build for the repository");
-        all.build.push(took.as_secs_f64());
-        let makepkg = docker(&["exec", SHELL, "bash", "-c", MAKEPKG, "bash", &self.build]);
-        all.makepkg.push(makepkg.parse::<f64>().unwrap() / 1e6);
-
+        all.build.extend(run.repos());
         let took = run.at("built       large") - run.at("publishing large");
         all.upload.push(took.as_secs_f64());
+        for _ in run.repos() {
+            let makepkg = docker(&["exec", SHELL, "bash", "-c", MAKEPKG, "bash", &self.build]);
+            all.makepkg.push(makepkg.parse::<f64>().unwrap() / 1e6);
+        }
         all.docker_cp.push(self.docker_cp());
     }
 
@@ -249,6 +250,17 @@ impl Drop for Bench {
 }
 
 impl Timed {
+    /// How long each repository took, but for the last, in seconds.
+    fn repos(&self) -> Vec<f64> {
+        let starts = self
+            .lines
+            .iter()
+            .filter(|it| it.1.contains(" for the repository "));
+        let starts: Vec<Instant> = starts.map(|it| it.0).collect();
+        let pairs = starts.windows(2);
+        pairs.map(|it| (it[1] - it[0]).as_secs_f64()).collect()
+    }
+
     /// When the log said this.
     fn at(&self, piece: &str) -> Instant {
         let found = self.lines.iter().find(|(_, line)| line.contains(piece));
@@ -260,7 +272,6 @@ impl Timed {
 
 impl Samples {
     fn print(&self, rounds: usize) {
-        let [one, ten, hundred] = [0, 1, 2].map(|it| median(&self.runs[it]));
         let ratios = |a: &[f64], b: &[f64]| median(&pairs(a, b, |a, b| a / b));
         let overhead = median(&pairs(&self.build, &self.makepkg, |a, b| a - b));
         let rate = |seconds: f64| LARGE as f64 / 1e6 / seconds;
@@ -292,7 +303,7 @@ impl Samples {
                     "makepkg, in a running container: {}",
                     spread(&self.makepkg, 2, "s")
                 ),
-                format!("+{overhead:.2} s"),
+                format!("{overhead:+.2} s"),
                 "at most +0.5 s".to_owned(),
             ],
             [
@@ -315,16 +326,16 @@ impl Samples {
             [
                 "10 repositories".to_owned(),
                 spread(&self.runs[1], 1, "s"),
-                "each more".to_owned(),
-                format!("+{:.2} s", (ten - one) / 9.0),
+                format!("each: {}", spread(&self.repo_of_10, 2, "s")),
+                String::new(),
                 String::new(),
             ],
             [
                 "100 repositories".to_owned(),
                 spread(&self.runs[2], 1, "s"),
-                "each more".to_owned(),
-                format!("+{:.2} s", (hundred - ten) / 90.0),
-                "a straight line".to_owned(),
+                format!("each: {}", spread(&self.repo, 2, "s")),
+                format!("{:.2}", ratios(&self.repo, &self.repo_of_10)),
+                "a straight line: 1".to_owned(),
             ],
             [
                 "peak memory, the most of all runs".to_owned(),
