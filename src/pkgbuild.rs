@@ -7,7 +7,6 @@ use crate::output::one_line;
 /// Reads makepkg.conf and the PKGBUILD of the working directory as makepkg does, and prints what [`parse`]
 /// takes, each field ended by a NUL. What the PKGBUILD itself prints goes to the standard error.
 pub const READ: &str = r#"
-shopt -u extglob
 for conf in /etc/makepkg.conf /etc/makepkg.conf.d/*.conf; do
     [[ ! -r $conf ]] || source "$conf" >&2
 done

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
 use crate::cli::Settings;
-use crate::docker::{Container, Engine};
+use crate::docker::{Container, Engine, Host};
 use crate::error::{Error, Kind};
 use crate::http::{Deadline, Exactly};
 use crate::image::{HOME, PKGDEST, builder, root};
@@ -50,9 +50,10 @@ done
 
 /// Prints of each archive in PKGDEST its name, its size in bytes and what its `.PKGINFO` calls it, each ended by a NUL.
 const ARCHIVES: &str = r#"
+set -o pipefail
 for file in /build/packages/*.pkg.tar*; do
-    [[ -f $file && ! -L $file ]] || continue
-    info=$(bsdtar -xOqf "$file" .PKGINFO | grep -aE '^pkg(name|ver) = ')
+    [[ -f $file && ! -L $file && $file != *.sig ]] || continue
+    info=$(bsdtar -xOqf "$file" .PKGINFO | grep -aE '^pkg(name|ver) = ') || exit
     printf '%s\0' "${file##*/}" "$(stat -c %s -- "$file")" "$info"
 done
 "#;
@@ -112,7 +113,7 @@ impl<'e> Builds<'e> {
             _ => self.start_container(deadline).map_err(at("container"))?,
         };
         container.deadline = deadline;
-        let build = Build {
+        let mut build = Build {
             builds: self,
             repo,
             container,
@@ -130,8 +131,10 @@ impl<'e> Builds<'e> {
         *name = format!("{} {}", pkgbuild.pkgbase, pkgbuild.version);
 
         if !self.settings.force && build.is_published(&pkgbuild).map_err(at("check"))? {
-            // Only what ran as root, a dependency's scriptlet, could make it outlive our connection.
-            build.container.is_left.set(!has_dependencies);
+            // It goes with our connection, and nobody waits for that. But not all proxies pass the end of one on, and
+            // what ran as root, a dependency's scriptlet, could have made it stay.
+            let is_direct = matches!(self.settings.docker_host, Host::Unix(_));
+            build.container.is_left = is_direct && !has_dependencies;
             return Ok(Outcome::UpToDate);
         }
         if !has_dependencies {
@@ -196,6 +199,7 @@ impl Build<'_, '_> {
         if !is_last {
             // If it can't be, that is said when it is needed.
             let spare = self.builds.start_container(self.container.deadline);
+            let spare = spare.inspect_err(|error| log::debug!("{error}"));
             *self.builds.spare.borrow_mut() = spare.ok();
         }
         let (printed, read) = exec.read_all();
@@ -262,7 +266,7 @@ impl Build<'_, '_> {
     /// there were any.
     fn install_dependencies(&self, pkgbuild: &Pkgbuild) -> Result<bool, Failure> {
         let missing = self.missing(&pkgbuild.dependencies);
-        let missing = missing.map_err(at("version"))?;
+        let missing = missing.map_err(at("dependencies"))?;
         if missing.is_empty() {
             return Ok(false);
         }

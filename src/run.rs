@@ -132,14 +132,16 @@ impl<'e> Run<'e> {
     /// Removes what bears our label, but for the lock container: what this run has made, and what killed ones have.
     /// What can't be removed is a nuisance, not an obstacle, so it is a warning.
     fn sweep(&self, others_too: bool) {
-        let is_to_go = |it: &&Found| {
-            it.id != self.lock.id && (others_too || it.run.as_ref() == Some(&self.id))
-        };
+        let is_own = |it: &Found| it.run.as_ref() == Some(&self.id);
+        let is_to_go = |it: &&Found| it.id != self.lock.id && (others_too || is_own(it));
         let warn = |error: &Error| log::warn!("{error} (the next run tries again)");
         let list = |kind| self.engine.ours(kind).inspect_err(warn).unwrap_or_default();
-        let run_of = |it: &Found| it.run.clone().unwrap_or_default();
+        let say = |it: &Found, what: String| match is_own(it) {
+            true => log::debug!("removing {what}"),
+            false => log::info!("removing {what} of a killed run"),
+        };
         for it in list("containers/json?all=1").iter().filter(is_to_go) {
-            log::info!("removing the container {} of the run {}", it.id, run_of(it));
+            say(it, format!("the container {}", it.id));
             let _ = self.engine.remove_container(&it.id).inspect_err(warn);
         }
         for it in list("images/json?all=0").iter().filter(is_to_go) {
@@ -147,7 +149,7 @@ impl<'e> Run<'e> {
             let ours = |tag: &&String| tag.split(':').next() == Some(image::NAME);
             let untagged = Some(&it.id).filter(|_| it.tags.is_empty());
             for name in it.tags.iter().filter(ours).chain(untagged) {
-                log::info!("removing the image {name} of the run {}", run_of(it));
+                say(it, format!("the image {name}"));
                 let _ = self.engine.remove_image(name).inspect_err(warn);
             }
         }

@@ -5,7 +5,6 @@
 //! `cat` ends, and the engine removes the container. So there is nothing to clean up after `kill -9`, and no
 //! signal handler. All work happens in execs, each with an exit code of its own.
 
-use std::cell::Cell;
 use std::io::{Error as IoError, Read, Result as IoResult};
 
 use serde_json::json;
@@ -43,7 +42,7 @@ pub struct Container<'e> {
     /// When the commands in it are given up.
     pub deadline: Deadline,
     /// Whether its removal is left to the engine.
-    pub is_left: Cell<bool>,
+    pub is_left: bool,
 }
 
 impl<'e> Container<'e> {
@@ -76,7 +75,7 @@ impl<'e> Container<'e> {
             id: engine.create_container(name, config)?,
             stdin: None,
             deadline,
-            is_left: Cell::new(false),
+            is_left: false,
         };
         // Attached before it is started, so that it never runs without us.
         container.stdin = Some(engine.attach_stdin(&container.id)?);
@@ -144,7 +143,7 @@ impl<'e> Container<'e> {
 impl Drop for Container<'_> {
     /// Removes it at once; what can't be, or is left, goes when the connection does.
     fn drop(&mut self) {
-        if self.is_left.get() {
+        if self.is_left {
             return;
         }
         if let Err(error) = self.engine.remove_container(&self.id) {
@@ -169,13 +168,13 @@ impl Exec<'_> {
     pub fn read_all(&mut self) -> (Vec<u8>, IoResult<()>) {
         let mut captured = Vec::with_capacity(8192);
         let read = self.take(MAX_CAPTURED + 1).read_to_end(&mut captured);
-        if self.output.last_lines().is_empty() {
-            // A command that isn't there is what the engine says on the standard output.
-            self.output.push(&captured);
-        }
         if captured.len() as u64 > MAX_CAPTURED {
             let error = IoError::other("it prints more than 1 MiB");
             return (captured, Err(error));
+        }
+        if self.output.last_lines().is_empty() {
+            // A command that isn't there is what the engine says on the standard output.
+            self.output.push(&captured);
         }
         (captured, read.map(drop))
     }

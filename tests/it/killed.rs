@@ -81,7 +81,7 @@ fn leftovers_of_another_run_go_and_nothing_else() {
     docker(&["commit", &source, "vieter-test-mine:1"]);
     let mine = docker(&["create", "--label", "other=1", base, "true"]);
 
-    world.build(&[]).exits(0).says("removing the container ");
+    world.build(&[]).exits(0).says("of a killed run");
 
     let (containers, images) = left_behind();
     let kept = docker(&["images", "-q", "--no-trunc", "vieter-test-mine:1"]);
