@@ -22,7 +22,7 @@ for _list in {depends,makedepends,checkdepends}{,_"$CARCH"}; do
 done
 "#;
 
-/// The most packages that a PKGBUILD may make: each is a request to the server.
+/// The most packages and keys that a PKGBUILD may name: each is a request to a server.
 const MAX_NAMES: usize = 500;
 
 /// The names and the version of a PKGBUILD.
@@ -66,7 +66,7 @@ pub fn parse(printed: &[u8]) -> Result<Pkgbuild, Error> {
     let (Some(names), Some(mut keys)) = (list(), list()) else {
         return bad(pkgbase, "is cut short");
     };
-    if names.is_empty() || names.len() > MAX_NAMES {
+    if names.is_empty() || names.len() + keys.len() > MAX_NAMES {
         return bad(pkgbase, "has no pkgname, or too many");
     }
     // What is no fingerprint is for makepkg to complain of.
