@@ -12,7 +12,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use util::{BASE_IMAGE, KEY, World, assert_nothing_left, docker, sh_in, trivial};
 
@@ -223,8 +223,7 @@ impl Bench {
              done",
             self.urls[..LOOP].join(" ")
         );
-        let (took, _) = timed(|| sh_in(Path::new("/"), &script));
-        took.as_secs_f64() / LOOP as f64
+        timed(&script) / LOOP as f64
     }
 
     /// The large file out of the running container and to the server, as a shell does it; in seconds.
@@ -238,7 +237,7 @@ impl Bench {
              --header 'X-Api-Key: {KEY}' --header 'Expect:' --header 'Transfer-Encoding:' \
              --header 'Content-Length: {size}' {url}/discard/publish"
         );
-        timed(|| sh_in(Path::new("/"), &script)).0.as_secs_f64()
+        timed(&script)
     }
 }
 
@@ -279,8 +278,8 @@ impl Samples {
         let rows = [
             [
                 "an up-to-date repository, of 100".to_owned(),
-                spread(&self.repo, 2, "s"),
-                format!("a `docker run` loop: {}", spread(&self.docker_run, 2, "s")),
+                spread(&self.repo, 2),
+                format!("a `docker run` loop: {}", spread(&self.docker_run, 2)),
                 format!("{:.2}", ratios(&self.repo, &self.docker_run)),
                 "at most 0.30".to_owned(),
             ],
@@ -289,7 +288,7 @@ impl Samples {
                 String::new(),
                 format!(
                     "that loop without makepkg: {}",
-                    spread(&self.docker_run_without_makepkg, 2, "s")
+                    spread(&self.docker_run_without_makepkg, 2)
                 ),
                 format!(
                     "{:.2}",
@@ -299,10 +298,10 @@ impl Samples {
             ],
             [
                 "a build, all steps".to_owned(),
-                spread(&self.build, 2, "s"),
+                spread(&self.build, 2),
                 format!(
                     "makepkg, in a running container: {}",
-                    spread(&self.makepkg, 2, "s")
+                    spread(&self.makepkg, 2)
                 ),
                 format!("{overhead:+.2} s"),
                 "at most +0.5 s".to_owned(),
@@ -319,24 +318,24 @@ impl Samples {
             ],
             [
                 "a whole run, 1 repository".to_owned(),
-                spread(&self.runs[0], 1, "s"),
+                spread(&self.runs[0], 1),
                 String::new(),
                 String::new(),
                 String::new(),
             ],
             [
                 "10 repositories".to_owned(),
-                spread(&self.runs[1], 1, "s"),
-                format!("each: {}", spread(&self.repo_of_10, 2, "s")),
+                spread(&self.runs[1], 1),
+                format!("each: {}", spread(&self.repo_of_10, 2)),
                 String::new(),
                 String::new(),
             ],
             [
                 "100 repositories".to_owned(),
-                spread(&self.runs[2], 1, "s"),
+                spread(&self.runs[2], 1),
                 format!(
                     "each: {}; {:.2} s by what the run takes longer",
-                    spread(&self.repo, 2, "s"),
+                    spread(&self.repo, 2),
                     median(&pairs(&self.runs[2], &self.runs[1], |a, b| (a - b) / 90.0))
                 ),
                 format!("{:.2}", ratios(&self.repo, &self.repo_of_10)),
@@ -361,10 +360,11 @@ impl Samples {
     }
 }
 
-fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+/// How long a script takes, in seconds.
+fn timed(script: &str) -> f64 {
     let start = Instant::now();
-    let done = work();
-    (start.elapsed(), done)
+    sh_in(Path::new("/"), script);
+    start.elapsed().as_secs_f64()
 }
 
 fn pairs(a: &[f64], b: &[f64], compare: impl Fn(f64, f64) -> f64) -> Vec<f64> {
@@ -381,10 +381,10 @@ fn median(samples: &[f64]) -> f64 {
     }
 }
 
-/// The median, and the least to the most.
-fn spread(samples: &[f64], digits: usize, unit: &str) -> String {
+/// The median, and the least to the most, in seconds.
+fn spread(samples: &[f64], digits: usize) -> String {
     let least = samples.iter().copied().fold(f64::INFINITY, f64::min);
     let most = samples.iter().copied().fold(0.0, f64::max);
     let median = median(samples);
-    format!("{median:.digits$} {unit} ({least:.digits$} to {most:.digits$})")
+    format!("{median:.digits$} s ({least:.digits$} to {most:.digits$})")
 }
