@@ -142,9 +142,12 @@ fn no_answer(what: &str, error: &ureq::Error) -> Error {
     Error::new(Kind::NoAnswer, format!("{what}: {why}"))
 }
 
-/// Gives exactly the announced number of bytes of a reader. One that ends earlier is an error, not an end, and so
-/// is one that goes on: the last bytes are given out only when the reader has ended behind them, so that no
-/// request with this body is ever complete and wrong.
+/// Stands behind the bytes of [`Exactly`].
+pub const END: &[u8; 5] = b"\0end\0";
+
+/// Gives exactly the announced number of bytes of a reader, which [`END`] has to stand behind. If it doesn't, the
+/// file is longer or shorter than was announced, which is an error, not an end: the last bytes are given out only when it
+/// was seen, so that no request with this body is ever complete and wrong.
 pub struct Exactly<'a> {
     reader: &'a mut dyn Read,
     /// How many bytes are still to be read.
@@ -152,7 +155,7 @@ pub struct Exactly<'a> {
 }
 
 impl<'a> Exactly<'a> {
-    /// The `size` bytes of `reader`.
+    /// The `size` bytes of `reader` up to [`END`].
     pub fn new(reader: &'a mut dyn Read, size: u64) -> Self {
         Exactly { reader, left: size }
     }
@@ -166,11 +169,15 @@ impl Read for Exactly<'_> {
         if wanted == 0 {
             return Ok(0);
         }
-        let read = self.reader.read_exact(&mut buffer[..wanted]);
         self.left -= wanted as u64;
+        let mut read = self.reader.read_exact(&mut buffer[..wanted]);
+        let mut behind = *END;
+        if self.left == 0 {
+            read = read.and_then(|()| self.reader.read_exact(&mut behind));
+        }
         match read {
             Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
-            Ok(()) if self.left > 0 || self.reader.read(&mut [0])? == 0 => Ok(wanted),
+            Ok(()) if behind == *END => Ok(wanted),
             _ => {
                 let message =
                     "the file changed its size, or its container ended, while it was read";
@@ -204,14 +211,23 @@ mod tests {
 
     #[test]
     fn exactly_means_no_byte_more_or_less() {
-        let read = |size| {
+        let read = |text: &str, size| {
             let mut whole = vec![];
-            Exactly::new(&mut &b"hello"[..], size)
+            Exactly::new(&mut text.as_bytes(), size)
                 .read_to_end(&mut whole)
                 .map(|_| whole)
         };
-        assert_eq!(read(5).unwrap(), b"hello");
-        assert!(read(4).is_err());
-        assert!(read(6).is_err());
+        assert_eq!(read("hello\0end\0", 5).unwrap(), b"hello");
+        assert_eq!(read("hello\0end\0behind", 5).unwrap(), b"hello");
+        for (text, size) in [
+            ("hello\0end\0", 4),
+            ("hello\0end\0", 6),
+            ("hello\0end", 5),
+            ("hello", 5),
+            ("hello", 6),
+            ("", 1),
+        ] {
+            assert!(read(text, size).is_err());
+        }
     }
 }

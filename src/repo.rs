@@ -1,13 +1,14 @@
 //! The steps of one repository, in a container of its own: clone, keys, version, check, dependencies, build, publish.
 
 use std::cell::{Cell, RefCell};
+use std::io::{self, BufRead, BufReader, Read};
 use std::time::Instant;
 
 use crate::cli::Settings;
-use crate::docker::{Container, Engine, Host};
+use crate::docker::{Container, Engine, Exec, Host};
 use crate::error::{Error, Kind};
 use crate::http::{Deadline, Exactly};
-use crate::image::{HOME, PKGDEST, builder, root};
+use crate::image::{HOME, builder, root};
 use crate::output::one_line;
 use crate::pkgbuild::{self, Pkgbuild, READ};
 use crate::report::{Line, Outcome, Step};
@@ -26,7 +27,7 @@ const FETCH: &str = r#""${@:3}" >&2 || exit; printf '\0'; cd -- "$2" && exec bas
 /// The one place where a shell stands between us and makepkg: only a shell can set a soft file limit (with the
 /// engines' 2^30, fakeroot takes minutes; a hard limit would be refused) and ask the container for its cores.
 /// The arguments arrive as they are.
-const MAKEPKG: &str = r#"ulimit -Sn 1024; MAKEFLAGS="-j$(nproc)" exec makepkg "$@""#;
+const MAKEPKG: &str = r#"ulimit -Sn 1024; MAKEFLAGS="-j$(nproc)" makepkg "$@" >&2 || exit"#;
 
 /// Prints which of its arguments no installed package satisfies; pacman says 127 when there are any.
 const MISSING: &str = r#"pacman -T -- "$@" || (( $? == 127 ))"#;
@@ -48,14 +49,22 @@ done
 [[ $found ]]
 "#;
 
-/// Prints of each archive in PKGDEST its name, its size in bytes and what its `.PKGINFO` calls it, each ended by a NUL.
+/// Comes behind [`MAKEPKG`], in the same exec. Prints a NUL, then of each file in PKGDEST its name, its size in bytes and
+/// what its `.PKGINFO` calls it, each ended by a NUL, and the file itself, ended by [`http::END`](crate::http::END); at last an empty name.
 const ARCHIVES: &str = r#"
-for file in /build/packages/*.pkg.tar*; do
-    [[ -f $file && ! -L $file ]] || continue
-    info=$(bsdtar -xOqf "$file" .PKGINFO | grep -aE '^pkg(name|ver) = ')
-    printf '%s\0' "${file##*/}" "$(stat -c %s -- "$file")" "$info"
+printf '\0'
+cd /build/packages || exit
+for file in *.pkg.tar*; do
+    [[ -f $file && -s $file && ! -L $file ]] || continue
+    info=$(bsdtar -xOqf "./$file" .PKGINFO | grep -aE '^pkg(name|ver) = ')
+    printf '%s\0' "$file" "$(stat -c %s -- "$file")" "$info"
+    cat -- "$file" && printf '\0end\0' || exit
 done
+printf '\0'
 "#;
+
+/// The most that one of an archive's fields may take, in bytes.
+const MAX_FIELD: u64 = 8 * 1024;
 
 /// Makes the repository `$1` at `$2` known to pacman: its database is fetched anew, then it stands last in pacman.conf,
 /// so that nothing in it takes the place of an official package. Other databases stay as they are.
@@ -129,26 +138,25 @@ impl<'e> Builds<'e> {
         }
         *name = format!("{} {}", pkgbuild.pkgbase, pkgbuild.version);
 
-        if !self.settings.force && build.is_published(&pkgbuild).map_err(at("check"))? {
-            // It goes with our connection, and nobody waits for that. But not all proxies pass the end of one on, and
-            // what ran as root, a dependency's scriptlet, could have made it stay.
-            let is_direct = matches!(self.settings.docker_host, Host::Unix(_));
-            build.container.is_left = is_direct && !has_dependencies;
-            return Ok(Outcome::UpToDate);
+        let is_forced = self.settings.force;
+        let mut outcome = Outcome::UpToDate;
+        if is_forced || !build.is_published(&pkgbuild).map_err(at("check"))? {
+            has_dependencies = has_dependencies || build.install_dependencies(&pkgbuild)?;
+            let mut options = vec![];
+            if has_pkgver {
+                // The sources are there, prepared.
+                options.push("--noextract");
+            } else {
+                build.import_keys(&pkgbuild).map_err(at("keys"))?;
+            }
+            log::info!("building {name}");
+            outcome = build.make(&options)?;
         }
-        if !has_dependencies {
-            build.install_dependencies(&pkgbuild)?;
-        }
-        let mut options = vec![];
-        if has_pkgver {
-            // The sources are there, prepared.
-            options.push("--noextract");
-        } else {
-            build.import_keys(&pkgbuild).map_err(at("keys"))?;
-        }
-        log::info!("building {name}");
-        build.makepkg("makepkg", &options).map_err(at("build"))?;
-        build.publish().map_err(at("publish"))
+        // It goes with our connection, and nobody waits for that. But not all proxies pass the end of one on, and what
+        // ran as root, a dependency's scriptlet, could have made it stay.
+        let is_direct = matches!(self.settings.docker_host, Host::Unix(_));
+        build.container.is_left = is_direct && !has_dependencies;
+        Ok(outcome)
     }
 
     fn start_container(&self, deadline: Deadline) -> Result<Container<'e>, Error> {
@@ -320,44 +328,66 @@ impl Build<'_, '_> {
         self.run(doing, &argv)
     }
 
-    /// Publishes the archives that the server lacks, or all if it was told so.
-    fn publish(&self) -> Result<Outcome, Error> {
-        let what = "looking for package archives";
-        let printed = self.capture(what, &["bash", "-c", ARCHIVES])?;
-        let printed = String::from_utf8_lossy(&printed);
-        let fields: Vec<&str> = printed.split('\0').collect();
-        let files = fields.chunks_exact(3);
-        let archives: Vec<_> = files
-            .filter(|it| pkgbuild::is_archive_name(it[0]))
-            .collect();
-        if archives.is_empty() {
-            return Err(Error::unusable(what, "makepkg made none"));
-        }
-        let mut outcome = Outcome::UpToDate;
-        for archive in archives {
-            let (file, size) = (archive[0], archive[1].parse());
-            let size = size.map_err(|_| Error::unusable(file, "it has no size"))?;
-            let named = pkgbuild::parse_pkginfo(archive[2]);
-            let (name, version) = named.map_err(|error| error.during(file))?;
-            if !self.builds.settings.force && self.has(&format!("{name}-{version}"))? {
-                log::info!("{name} {version} is published already");
-                continue;
-            }
-            let repo = &self.repo.repo;
-            log::info!("publishing {name} {version} ({size} bytes) to {repo}");
-            // Straight from the container to the server.
-            let path = format!("{PKGDEST}/{file}");
-            let argv = ["cat", "--", &path];
-            let cat = builder("reading the archive", &argv, &self.dir);
-            let mut archive = self.container.exec(&cat)?;
-            let archive = Exactly::new(&mut archive, size);
-            self.builds
-                .server
-                .publish(repo, archive, self.container.deadline)?;
-            let published = &self.builds.published;
-            published.set(published.get() + 1);
-            outcome = Outcome::Built;
-        }
-        Ok(outcome)
+    /// Runs makepkg and publishes what it made: one exec for two steps.
+    fn make(&self, options: &[&str]) -> Result<Outcome, Failure> {
+        let script = format!("{MAKEPKG}\n{ARCHIVES}");
+        let argv = [&["bash", "-c", &script, "makepkg", "--noconfirm"], options].concat();
+        let command = builder("makepkg", &argv, &self.dir);
+        let exec = self.container.exec(&command).map_err(at("build"))?;
+        let mut printed = BufReader::new(exec);
+        field(&mut printed).map_err(at("build"))?;
+        self.publish(&mut printed).map_err(at("publish"))
     }
+
+    /// Publishes the archives that the server lacks, or all if it was told so, straight from what [`ARCHIVES`] prints.
+    fn publish(&self, printed: &mut BufReader<Exec>) -> Result<Outcome, Error> {
+        let what = "looking for package archives";
+        printed.get_mut().doing = what.to_owned();
+        let Builds {
+            server, settings, ..
+        } = self.builds;
+        let mut outcome = Err(Error::unusable(what, "makepkg made none"));
+        loop {
+            let file = field(printed)?;
+            if file.is_empty() {
+                return outcome;
+            }
+            let size = field(printed)?.parse();
+            let size = size.map_err(|_| Error::unusable(&file, "it has no size"))?;
+            let info = field(printed)?;
+            let mut archive = Exactly::new(printed, size);
+            if pkgbuild::is_archive_name(&file) {
+                let named = pkgbuild::parse_pkginfo(&info);
+                let (name, version) = named.map_err(|error| error.during(&file))?;
+                if settings.force || !self.has(&format!("{name}-{version}"))? {
+                    let repo = &self.repo.repo;
+                    log::info!("publishing {name} {version} ({size} bytes) to {repo}");
+                    server.publish(repo, archive, self.container.deadline)?;
+                    let published = &self.builds.published;
+                    published.set(published.get() + 1);
+                    outcome = Ok(Outcome::Built);
+                    continue;
+                }
+                log::info!("{name} {version} is published already");
+                outcome = outcome.or(Ok(Outcome::UpToDate));
+            }
+            io::copy(&mut archive, &mut io::sink())
+                .map_err(|error| Error::unusable(&file, error))?;
+        }
+    }
+}
+
+/// The next field of what a command prints: all up to a NUL.
+fn field(printed: &mut BufReader<Exec>) -> Result<String, Error> {
+    let mut field = vec![];
+    let read = printed.by_ref().take(MAX_FIELD).read_until(0, &mut field);
+    if field.pop() == Some(0) {
+        return Ok(String::from_utf8_lossy(&field).into_owned());
+    }
+    let exec = printed.get_ref();
+    exec.finish(read.and_then(|n| match n as u64 {
+        MAX_FIELD => Err(io::Error::other("it prints too much")),
+        _ => Ok(()),
+    }))?;
+    Err(Error::unusable(&exec.doing, "its output ended early"))
 }

@@ -183,7 +183,7 @@ impl Exec<'_> {
     ///
     /// # Errors
     /// Any end but exit code 0, with the last lines of the output.
-    pub fn finish(self, read: IoResult<()>) -> Result<(), Error> {
+    pub fn finish(&self, read: IoResult<()>) -> Result<(), Error> {
         let Container {
             engine,
             deadline,

@@ -12,8 +12,9 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use util::{BASE_IMAGE, KEY, World, assert_nothing_left, docker, sh_in, trivial};
 
 /// How often everything is measured, unless BENCH_ROUNDS says otherwise.
@@ -21,6 +22,9 @@ const ROUNDS: usize = 5;
 
 /// How many up-to-date repositories the shell's loop goes through each time.
 const LOOP: usize = 5;
+
+/// How many builds are measured each time.
+const BUILDS: usize = 6;
 
 /// The size of the large package, in bytes.
 const LARGE: usize = 600_000_000;
@@ -68,7 +72,7 @@ struct Bench {
     conf: PathBuf,
 }
 
-/// All figures in seconds, one a round (three for builds), but for the memory, which is in KiB.
+/// All figures in seconds, one a round (six for builds), but for the memory, which is in KiB.
 #[derive(Default)]
 struct Samples {
     repo: Vec<f64>,
@@ -169,22 +173,33 @@ impl Bench {
         let steps = [CLONE, VERSION];
         all.docker_run_without_makepkg.push(self.docker_run(&steps));
 
-        // The server keeps nothing of what is published to this one, so it is built each time.
-        let urls = [&self.build, &self.build, &self.build, &self.large].map(String::clone);
-        let run = self.vieter(&urls, "discard");
+        // The server keeps nothing of what is published to this one, so it is built each time. After each build the
+        // run is halted, and the shell has its turn.
+        let urls = [vec![self.build.clone(); BUILDS], vec![self.large.clone()]].concat();
+        let run = self.vieter_with(&urls, "discard", "built       build", &mut || {
+            let makepkg = docker(&["exec", SHELL, "bash", "-c", MAKEPKG, "bash", &self.build]);
+            all.makepkg.push(makepkg.parse::<f64>().unwrap() / 1e6);
+        });
         all.memory.push(run.memory);
         all.build.extend(run.repos());
         let took = run.at("built       large") - run.at("publishing large");
         all.upload.push(took.as_secs_f64());
-        for _ in run.repos() {
-            let makepkg = docker(&["exec", SHELL, "bash", "-c", MAKEPKG, "bash", &self.build]);
-            all.makepkg.push(makepkg.parse::<f64>().unwrap() / 1e6);
-        }
         all.docker_cp.push(self.docker_cp());
     }
 
     /// Runs `vieter build` with these repositories on the list.
     fn vieter(&self, urls: &[String], repo: &str) -> Timed {
+        self.vieter_with(urls, repo, "nothing that it ever says", &mut || ())
+    }
+
+    /// As [`Bench::vieter`], but halts it, and the clock, whenever it says `piece`, to do something else.
+    fn vieter_with(
+        &self,
+        urls: &[String],
+        repo: &str,
+        piece: &str,
+        meanwhile: &mut dyn FnMut(),
+    ) -> Timed {
         self.world.server.clear_list();
         urls.iter().for_each(|url| self.world.list(url, repo));
         let mut vieter = self.world.vieter();
@@ -192,10 +207,19 @@ impl Bench {
         vieter.stdout(Stdio::null()).stderr(Stdio::piped());
         let start = Instant::now();
         let mut child = vieter.spawn().unwrap();
+        let pid = Pid::from_child(&child);
         let status_file = format!("/proc/{}/status", child.id());
-        let (mut lines, mut memory) = (vec![], 0.0);
+        let (mut lines, mut memory, mut halted) = (vec![], 0.0, Duration::ZERO);
         for line in BufReader::new(child.stderr.take().unwrap()).lines() {
-            lines.push((Instant::now(), line.unwrap()));
+            let (now, line) = (Instant::now(), line.unwrap());
+            let is_to_halt = line.contains(piece);
+            lines.push((now - halted, line));
+            if is_to_halt {
+                kill_process(pid, Signal::STOP).unwrap();
+                meanwhile();
+                halted += now.elapsed();
+                kill_process(pid, Signal::CONT).unwrap();
+            }
             // The most that it ever had; the last time it can be asked is when it cleans up.
             let status = fs::read_to_string(&status_file).unwrap_or_default();
             let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -203,7 +227,7 @@ impl Bench {
             memory = peak.unwrap_or(memory);
         }
         let status = child.wait().unwrap();
-        let total = start.elapsed().as_secs_f64();
+        let total = (start.elapsed() - halted).as_secs_f64();
         assert!(status.success(), "{lines:#?}");
         Timed {
             lines,
@@ -230,7 +254,7 @@ impl Bench {
     fn docker_cp(&self) -> f64 {
         let out = format!("docker cp {SHELL}:/build/large.pkg.tar -");
         // The server wants to be told the size, of the tar that `docker cp` makes.
-        let size = sh_in(Path::new("/"), &format!("{out} | wc -c"));
+        let size = sh(&format!("{out} | wc -c"));
         let url = self.world.server.url();
         let script = format!(
             "{out} | curl --silent --show-error --fail --upload-file - --request POST \
@@ -363,8 +387,12 @@ impl Samples {
 /// How long a script takes, in seconds.
 fn timed(script: &str) -> f64 {
     let start = Instant::now();
-    sh_in(Path::new("/"), script);
+    sh(script);
     start.elapsed().as_secs_f64()
+}
+
+fn sh(script: &str) -> String {
+    sh_in(Path::new("/"), script)
 }
 
 fn pairs(a: &[f64], b: &[f64], compare: impl Fn(f64, f64) -> f64) -> Vec<f64> {
