@@ -175,14 +175,11 @@ impl Read for Exactly<'_> {
         if self.left == 0 {
             read = read.and_then(|()| self.reader.read_exact(&mut behind));
         }
+        let broken = "the file changed its size, or its container ended, while it was read";
         match read {
             Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
             Ok(()) if behind == *END => Ok(wanted),
-            _ => {
-                let message =
-                    "the file changed its size, or its container ended, while it was read";
-                Err(io::Error::new(io::ErrorKind::UnexpectedEof, message))
-            }
+            _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, broken)),
         }
     }
 }

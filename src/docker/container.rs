@@ -22,6 +22,9 @@ const CAPABILITIES: &str = "CHOWN DAC_OVERRIDE FOWNER FSETID SETFCAP SETGID SETU
 /// The most that a command whose output is read whole may print, in bytes.
 const MAX_CAPTURED: u64 = 1024 * 1024;
 
+/// The most that one field of a command's output may take, in bytes.
+const MAX_FIELD: usize = 8 * 1024;
+
 /// A command for an exec: an argument array, never parsed by a shell.
 pub struct Command<'a> {
     /// What it does, for messages: `git clone`, `makepkg`.
@@ -132,11 +135,9 @@ impl<'e> Container<'e> {
     /// Runs a command to its end and gives what it wrote to its standard output.
     ///
     /// # Errors
-    /// Those of [`Container::run`], and more than a mebibyte of output.
+    /// Those of [`Container::exec`] and [`Exec::rest`].
     pub fn capture(&self, command: &Command) -> Result<Vec<u8>, Error> {
-        let mut exec = self.exec(command)?;
-        let (captured, read) = exec.read_all();
-        exec.finish(read).map(|()| captured)
+        self.exec(command)?.rest()
     }
 }
 
@@ -164,19 +165,39 @@ pub struct Exec<'c> {
 }
 
 impl Exec<'_> {
-    /// What the command writes to its standard output, and how the reading of it ended, for [`Exec::finish`].
-    pub fn read_all(&mut self) -> (Vec<u8>, IoResult<()>) {
-        let mut captured = Vec::with_capacity(8192);
-        let read = self.take(MAX_CAPTURED + 1).read_to_end(&mut captured);
-        if captured.len() as u64 > MAX_CAPTURED {
-            let error = IoError::other("it prints more than 1 MiB");
-            return (captured, Err(error));
+    /// The next of the fields that the command prints, each ended by a NUL.
+    ///
+    /// # Errors
+    /// Those of [`Exec::finish`]; a field of more than 8 KiB.
+    pub fn field(&mut self) -> Result<String, Error> {
+        let (mut field, mut byte) = (vec![], [0]);
+        while field.len() < MAX_FIELD {
+            match self.read(&mut byte) {
+                Ok(1) if byte == [0] => return Ok(String::from_utf8_lossy(&field).into_owned()),
+                Ok(1) => field.push(byte[0]),
+                ended => {
+                    self.finish(ended.map(drop))?;
+                    return Err(Error::unusable(&self.doing, "its output ended early"));
+                }
+            }
         }
-        if self.output.last_lines().is_empty() {
+        Err(Error::unusable(&self.doing, "it prints too much"))
+    }
+
+    /// The rest of what the command writes to its standard output, once it has ended.
+    ///
+    /// # Errors
+    /// Those of [`Exec::finish`], and more than a mebibyte of output.
+    pub fn rest(&mut self) -> Result<Vec<u8>, Error> {
+        let mut rest = Vec::with_capacity(8192);
+        let mut read = self.take(MAX_CAPTURED + 1).read_to_end(&mut rest).map(drop);
+        if rest.len() as u64 > MAX_CAPTURED {
+            read = Err(IoError::other("it prints more than 1 MiB"));
+        } else if self.output.last_lines().is_empty() {
             // A command that isn't there is what the engine says on the standard output.
-            self.output.push(&captured);
+            self.output.push(&rest);
         }
-        (captured, read.map(drop))
+        self.finish(read).map(|()| rest)
     }
 
     /// Tells how the command ended, once its output has (`read` is how that went).

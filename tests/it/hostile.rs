@@ -40,6 +40,7 @@ package() {{
   mkdir "$PKGDEST/dir-1-1-any.pkg.tar.zst"
   echo source > "$PKGDEST/thing.pkg"
   echo newline > "$PKGDEST"/$'new\nline-1-1-any.pkg.tar.zst'
+  for odd in a.pkg.tar.zst.sig a.pkg.tar.sig a.pkg.tarball .pkg.tar.zst a.pkg.tar.z-t; do echo > "$PKGDEST/$odd"; done
   # A process that outlives makepkg and keeps its output open.
   sleep 1000 &
 }}
@@ -67,6 +68,29 @@ package() {{
         );
     }
     assert!(loot.contains("Uid:\t1000\t1000\t1000\t1000"), "{loot}");
+}
+
+#[test]
+fn a_build_that_writes_into_the_list_of_its_archives_gets_an_error_for_it() {
+    let world = World::new();
+    world.package(
+        "forger",
+        r#"
+pkgname=forger
+pkgver=1
+pkgrel=1
+arch=(any)
+package() {
+  for out in /proc/[0-9]*/fd/1; do printf '\0\e[31mred\0many\0' > "$out"; done 2>/dev/null
+  true
+}
+"#,
+    );
+    let run = world.build(&[]).exits(1);
+    let run = run.reports("failed      forger 1-1  at publish  ");
+    let run = run.says(r"failed at publish: \u{1b}[31mred: it has no size");
+    assert!(!run.stderr.contains('\u{1b}'));
+    assert!(world.server.published("bur").is_empty());
 }
 
 #[test]
