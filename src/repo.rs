@@ -49,8 +49,8 @@ done
 [[ $found ]]
 "#;
 
-/// Comes behind [`MAKEPKG`], in the same exec. Prints a NUL, then of each file in PKGDEST its name, its size in bytes,
-/// what its `.PKGINFO` calls it, each ended by a NUL, and the file itself, ended by [`END`](crate::http::END); at last
+/// Comes behind [`MAKEPKG`], in the same exec. Prints a NUL, then of each file in PKGDEST its name, its size in bytes
+/// and its `.PKGINFO`, each ended by a NUL, and the file itself, ended by [`END`](crate::http::END); at last
 /// an empty name. A build can make it print anything, but nothing that it could not put into an archive as well.
 const ARCHIVES: &str = r#"
 printf '\0'
@@ -58,8 +58,7 @@ cd /build/packages || exit
 for file in *.pkg.tar*; do
     [[ $file =~ ^[!-~]+\.pkg\.tar(\.[a-zA-Z0-9]+)?$ && $file != *.sig ]] || continue
     [[ -f $file && -s $file && ! -L $file ]] || continue
-    info=$(bsdtar -xOqf "./$file" .PKGINFO | grep -aE '^pkg(name|ver) = ')
-    printf '%s\0' "$file" "$(stat -c %s -- "$file")" "$info"
+    printf '%s\0' "$file" "$(stat -c %s -- "$file")" "$(bsdtar -xOqf "./$file" .PKGINFO)"
     cat -- "$file" && printf '\0end\0' || exit
 done
 printf '\0'

@@ -19,11 +19,11 @@ use crate::output::Output;
 /// packages with file capabilities). All others are dropped, for root too.
 const CAPABILITIES: &str = "CHOWN DAC_OVERRIDE FOWNER FSETID SETFCAP SETGID SETUID SYS_CHROOT";
 
-/// The most that a command whose output is read whole may print, in bytes.
+/// The most that a command may print whose output is read whole, or in one of its fields, in bytes.
 const MAX_CAPTURED: u64 = 1024 * 1024;
 
-/// The most that one field of a command's output may take, in bytes.
-const MAX_FIELD: usize = 8 * 1024;
+/// For messages.
+const TOO_MUCH: &str = "it prints more than 1 MiB";
 
 /// A command for an exec: an argument array, never parsed by a shell.
 pub struct Command<'a> {
@@ -168,10 +168,10 @@ impl Exec<'_> {
     /// The next of the fields that the command prints, each ended by a NUL.
     ///
     /// # Errors
-    /// Those of [`Exec::finish`]; a field of more than 8 KiB.
+    /// Those of [`Exec::finish`]; a field of more than a mebibyte.
     pub fn field(&mut self) -> Result<String, Error> {
         let (mut field, mut byte) = (vec![], [0]);
-        while field.len() < MAX_FIELD {
+        while (field.len() as u64) < MAX_CAPTURED {
             match self.read(&mut byte) {
                 Ok(1) if byte == [0] => return Ok(String::from_utf8_lossy(&field).into_owned()),
                 Ok(1) => field.push(byte[0]),
@@ -181,7 +181,7 @@ impl Exec<'_> {
                 }
             }
         }
-        Err(Error::unusable(&self.doing, "it prints too much"))
+        Err(Error::unusable(&self.doing, TOO_MUCH))
     }
 
     /// The rest of what the command writes to its standard output, once it has ended.
@@ -192,7 +192,7 @@ impl Exec<'_> {
         let mut rest = Vec::with_capacity(8192);
         let mut read = self.take(MAX_CAPTURED + 1).read_to_end(&mut rest).map(drop);
         if rest.len() as u64 > MAX_CAPTURED {
-            read = Err(IoError::other("it prints more than 1 MiB"));
+            read = Err(IoError::other(TOO_MUCH));
         } else if self.output.last_lines().is_empty() {
             // A command that isn't there is what the engine says on the standard output.
             self.output.push(&rest);

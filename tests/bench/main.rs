@@ -24,7 +24,7 @@ const ROUNDS: usize = 5;
 const LOOP: usize = 5;
 
 /// How many builds are measured each time.
-const BUILDS: usize = 6;
+const BUILDS: usize = 5;
 
 /// The size of the large package, in bytes.
 const LARGE: usize = 600_000_000;
@@ -32,13 +32,19 @@ const LARGE: usize = 600_000_000;
 /// The image of the shell's side, and the name of its container.
 const SHELL: &str = "vieter-test-bench";
 
+/// How the shell starts a container that goes on.
+const RUN: [&str; 4] = ["run", "-d", "--network", "host"];
+
 /// What a shell does with a repository, its URL being `$1`: the version goes to the standard output.
 const CLONE: &str = r#"git clone --quiet --depth 1 -- "$1" repo && cd repo"#;
 const MAKEPKG_NOBUILD: &str = "makepkg --nobuild --nodeps --noconfirm >/dev/null 2>&1";
 const VERSION: &str = r#"source ./PKGBUILD && echo "$pkgname-$pkgver-$pkgrel""#;
 
-/// A build in the container that is there already; prints how many microseconds makepkg took.
-const MAKEPKG: &str = r#"
+/// A build in a container that is there already; prints how many microseconds makepkg took.
+const MAKEPKG: [&str; 4] = [
+    "bash",
+    "-c",
+    r#"
 rm -rf repo packages
 git clone --quiet --depth 1 -- "$1" repo
 cd repo
@@ -47,7 +53,9 @@ start=$EPOCHREALTIME
 MAKEFLAGS="-j$(nproc)" PKGDEST=/build/packages makepkg --noconfirm >/dev/null 2>&1 || exit
 end=$EPOCHREALTIME
 echo $(( ${end/./} - ${start/./} ))
-"#;
+"#,
+    "bash",
+];
 
 fn main() {
     let rounds = std::env::var("BENCH_ROUNDS")
@@ -72,7 +80,7 @@ struct Bench {
     conf: PathBuf,
 }
 
-/// All figures in seconds, one a round (six for builds), but for the memory, which is in KiB.
+/// All figures in seconds, one a round (five for builds), but for the memory, which is in KiB.
 #[derive(Default)]
 struct Samples {
     repo: Vec<f64>,
@@ -81,6 +89,7 @@ struct Samples {
     docker_run_without_makepkg: Vec<f64>,
     build: Vec<f64>,
     makepkg: Vec<f64>,
+    makepkg_again: Vec<f64>,
     upload: Vec<f64>,
     docker_cp: Vec<f64>,
     runs: [Vec<f64>; 3],
@@ -127,17 +136,7 @@ impl Bench {
         let [user, workdir, lang] = changes.each_ref().map(String::as_str);
         docker(&["commit", user, workdir, lang, SHELL, SHELL]);
         docker(&["rm", SHELL]);
-        docker(&[
-            "run",
-            "-d",
-            "--name",
-            SHELL,
-            "--network",
-            "host",
-            SHELL,
-            "sleep",
-            "infinity",
-        ]);
+        docker(&[&RUN[..], &["--name", SHELL, SHELL, "sleep", "infinity"]].concat());
         docker(&[
             "exec",
             SHELL,
@@ -159,9 +158,8 @@ impl Bench {
             let run = self.vieter(&self.urls[..count], "bur");
             row.push(run.total);
             all.memory.push(run.memory);
-            // The first has no container that was started while another was cloned.
-            let each = run.repos().into_iter().skip(1);
-            let mean = each.sum::<f64>() / (count as f64 - 2.0);
+            let each = run.repos();
+            let mean = each.iter().sum::<f64>() / each.len() as f64;
             match count {
                 10 => all.repo_of_10.push(mean),
                 100 => all.repo.push(mean),
@@ -173,12 +171,18 @@ impl Bench {
         let steps = [CLONE, VERSION];
         all.docker_run_without_makepkg.push(self.docker_run(&steps));
 
-        // The server keeps nothing of what is published to this one, so it is built each time. After each build the
+        // The server keeps nothing of what is published to this one, so all is built each time. After each build the
         // run is halted, and the shell has its turn.
-        let urls = [vec![self.build.clone(); BUILDS], vec![self.large.clone()]].concat();
+        let mut urls = vec![self.build.clone(); 1 + BUILDS + 1];
+        urls[0].clone_from(&self.urls[0]);
+        urls[1 + BUILDS].clone_from(&self.large);
         let run = self.vieter_with(&urls, "discard", "built       build", &mut || {
-            let makepkg = docker(&["exec", SHELL, "bash", "-c", MAKEPKG, "bash", &self.build]);
-            all.makepkg.push(makepkg.parse::<f64>().unwrap() / 1e6);
+            let container = docker(&[&RUN[..], &["--rm", SHELL, "sleep", "infinity"]].concat());
+            for row in [&mut all.makepkg, &mut all.makepkg_again] {
+                let exec = [&["exec", &container], &MAKEPKG[..], &[&self.build]].concat();
+                row.push(docker(&exec).parse::<f64>().unwrap() / 1e6);
+            }
+            docker(&["rm", "-f", &container]);
         });
         all.memory.push(run.memory);
         all.build.extend(run.repos());
@@ -274,14 +278,15 @@ impl Drop for Bench {
 }
 
 impl Timed {
-    /// How long each repository took, but for the last, in seconds.
+    /// How long each repository took, in seconds, but for the last, and for the first, which has no container that was
+    /// started while another was cloned.
     fn repos(&self) -> Vec<f64> {
         let starts = self
             .lines
             .iter()
             .filter(|it| it.1.contains(" for the repository "));
         let starts: Vec<Instant> = starts.map(|it| it.0).collect();
-        let pairs = starts.windows(2);
+        let pairs = starts.windows(2).skip(1);
         pairs.map(|it| (it[1] - it[0]).as_secs_f64()).collect()
     }
 
@@ -297,7 +302,10 @@ impl Timed {
 impl Samples {
     fn print(&self, rounds: usize) {
         let ratios = |a: &[f64], b: &[f64]| median(&pairs(a, b, |a, b| a / b));
-        let overhead = median(&pairs(&self.build, &self.makepkg, |a, b| a - b));
+        let overhead = |makepkg: &[f64]| {
+            let overhead = median(&pairs(&self.build, makepkg, |a, b| a - b));
+            format!("{overhead:+.2} s")
+        };
         let rate = |seconds: f64| LARGE as f64 / 1e6 / seconds;
         let rows = [
             [
@@ -324,11 +332,21 @@ impl Samples {
                 "a build, all steps".to_owned(),
                 spread(&self.build, 2),
                 format!(
-                    "makepkg, in a running container: {}",
+                    "makepkg, in a new container that is running already: {}",
                     spread(&self.makepkg, 2)
                 ),
-                format!("{overhead:+.2} s"),
+                overhead(&self.makepkg),
                 "at most +0.5 s".to_owned(),
+            ],
+            [
+                "the same".to_owned(),
+                String::new(),
+                format!(
+                    "makepkg once more in that container: {}",
+                    spread(&self.makepkg_again, 2)
+                ),
+                overhead(&self.makepkg_again),
+                String::new(),
             ],
             [
                 "a package of 600 MB, out and up".to_owned(),
