@@ -10,9 +10,6 @@ pub const NAME: &str = "vieter-build";
 /// The home of the build user, who has no password, no sudo and no capability.
 pub const HOME: &str = "/build";
 
-/// Where makepkg puts the archives that are to be published (makepkg's `PKGDEST`): empty, and only for them.
-pub const PKGDEST: &str = "/build/packages";
-
 /// Arch's PATH, with the folders that Perl's packages put programs into and that the base image leaves out.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin:\
     /usr/bin/site_perl:/usr/bin/vendor_perl:/usr/bin/core_perl";
@@ -42,6 +39,7 @@ const SANDBOX_REFUSED: [&str; 2] = [
 ];
 
 const ROOT_ENV: [&str; 3] = [PATH, "HOME=/root", "LANG=C.UTF-8"];
+/// `PKGDEST` is where makepkg puts the archives that are to be published: empty, and only for them.
 const BUILDER_ENV: [&str; 5] = [
     PATH,
     "HOME=/build",

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::num::NonZeroU64;
 use std::time::Instant;
 
 use crate::cli::Settings;
@@ -56,8 +57,8 @@ const ARCHIVES: &str = r#"
 printf '\0'
 cd /build/packages || exit
 for file in *.pkg.tar*; do
-    [[ $file =~ ^[!-~]+\.pkg\.tar(\.[a-zA-Z0-9]+)?$ && $file != *.sig ]] || continue
-    [[ -f $file && -s $file && ! -L $file ]] || continue
+    [[ $file =~ ^[[:graph:]]+\.pkg\.tar(\.[[:alnum:]]+)?$ && $file != *.sig ]] || continue
+    [[ -f $file && ! -L $file ]] || continue
     printf '%s\0' "$file" "$(stat -c %s -- "$file")" "$(bsdtar -xOqf "./$file" .PKGINFO)"
     cat -- "$file" && printf '\0end\0' || exit
 done
@@ -343,7 +344,7 @@ impl Build<'_, '_> {
             if file.is_empty() {
                 return outcome;
             }
-            let size = exec.field()?.parse();
+            let size = exec.field()?.parse::<NonZeroU64>().map(u64::from);
             let size = size.map_err(|_| Error::unusable(&file, "it has no size"))?;
             let named = pkgbuild::parse_pkginfo(&exec.field()?);
             let (name, version) = named.map_err(|error| error.during(&file))?;

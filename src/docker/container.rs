@@ -118,7 +118,7 @@ impl<'e> Container<'e> {
     /// Runs a command to its end, its output to the log.
     ///
     /// # Errors
-    /// Those of [`Container::exec`] and [`Exec::finish`].
+    /// Those of [`Container::exec`]; any end but exit code 0, with the last lines of the output.
     pub fn run(&self, command: &Command) -> Result<(), Error> {
         let mut exec = self.exec(command)?;
         let mut buffer = [0; 8192];
@@ -129,7 +129,7 @@ impl<'e> Container<'e> {
                 Err(error) => break Err(error),
             }
         };
-        exec.finish(read)
+        exec.finish(&[], read)
     }
 
     /// Runs a command to its end and gives what it wrote to its standard output.
@@ -168,60 +168,55 @@ impl Exec<'_> {
     /// The next of the fields that the command prints, each ended by a NUL.
     ///
     /// # Errors
-    /// Those of [`Exec::finish`]; a field of more than a mebibyte.
+    /// The command's end, of whatever kind; a field of more than a mebibyte.
     pub fn field(&mut self) -> Result<String, Error> {
         let (mut field, mut byte) = (vec![], [0]);
-        while (field.len() as u64) < MAX_CAPTURED {
+        let read = loop {
             match self.read(&mut byte) {
                 Ok(1) if byte == [0] => return Ok(String::from_utf8_lossy(&field).into_owned()),
-                Ok(1) => field.push(byte[0]),
-                ended => {
-                    self.finish(ended.map(drop))?;
-                    return Err(Error::unusable(&self.doing, "its output ended early"));
-                }
+                Ok(1) if (field.len() as u64) < MAX_CAPTURED => field.push(byte[0]),
+                Ok(1) => break Err(IoError::other(TOO_MUCH)),
+                ended => break ended.map(drop),
             }
-        }
-        Err(Error::unusable(&self.doing, TOO_MUCH))
+        };
+        self.finish(&field, read)?;
+        Err(Error::unusable(&self.doing, "its output ended early"))
     }
 
     /// The rest of what the command writes to its standard output, once it has ended.
     ///
     /// # Errors
-    /// Those of [`Exec::finish`], and more than a mebibyte of output.
+    /// Any end but exit code 0, with the last lines of the output; more than a mebibyte of it.
     pub fn rest(&mut self) -> Result<Vec<u8>, Error> {
         let mut rest = Vec::with_capacity(8192);
         let mut read = self.take(MAX_CAPTURED + 1).read_to_end(&mut rest).map(drop);
         if rest.len() as u64 > MAX_CAPTURED {
             read = Err(IoError::other(TOO_MUCH));
-        } else if self.output.last_lines().is_empty() {
-            // A command that isn't there is what the engine says on the standard output.
-            self.output.push(&rest);
         }
-        self.finish(read).map(|()| rest)
+        self.finish(&rest, read).map(|()| rest)
     }
 
-    /// Tells how the command ended, once its output has (`read` is how that went).
+    /// Tells how the command ended, once its output has: `read` is how that went, `printed` what it wrote to its standard
+    /// output last, which is where the engine says that a command can't be started.
     ///
     /// # Errors
     /// Any end but exit code 0, with the last lines of the output.
-    pub fn finish(&self, read: IoResult<()>) -> Result<(), Error> {
-        let Container {
-            engine,
-            deadline,
-            id,
-            ..
-        } = self.container;
+    fn finish(&mut self, printed: &[u8], read: IoResult<()>) -> Result<(), Error> {
+        let it = self.container;
         let code = read.map_err(|error| error.to_string()).and_then(|()| {
-            let code = engine.exec_exit_code(id, &self.id, *deadline);
+            let code = it.engine.exec_exit_code(&it.id, &self.id, it.deadline);
             code.map_err(|error| error.to_string())
         });
         let (code, ended) = match code {
             Ok(0) => return Ok(()),
-            _ if deadline.left().is_zero() => (None, "stopped at the time limit".to_owned()),
+            _ if it.deadline.left().is_zero() => (None, "stopped at the time limit".to_owned()),
             Ok(code) => (Some(code), format!("ended with exit code {code}")),
             Err(reason) => (None, format!("was lost: {reason}")),
         };
         let mut error = Error::new(Kind::Command(code), format!("{}: {ended}", self.doing));
+        if self.output.last_lines().is_empty() {
+            self.output.push(printed);
+        }
         error.output = self.output.last_lines();
         Err(error)
     }
@@ -229,12 +224,11 @@ impl Exec<'_> {
 
 impl Read for Exec<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> IoResult<usize> {
-        loop {
-            match self.frames.read(buffer)? {
-                Some((Stream::Stdout, n)) => return Ok(n),
-                Some((Stream::Stderr, n)) => self.output.push(&buffer[..n]),
-                None => return Ok(0),
-            }
+        while self.frames.next_stream()? == Some(Stream::Stderr) {
+            let mut printed = [0; 8192];
+            let read = self.frames.read(&mut printed)?;
+            self.output.push(&printed[..read.map_or(0, |it| it.1)]);
         }
+        Ok(self.frames.read(buffer)?.map_or(0, |it| it.1))
     }
 }

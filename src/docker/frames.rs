@@ -27,6 +27,19 @@ impl<R: Read> Frames<R> {
         }
     }
 
+    /// The stream that the next bytes belong to; `None` at the end.
+    ///
+    /// # Errors
+    /// Those of [`Frames::read`].
+    pub fn next_stream(&mut self) -> Result<Option<Stream>> {
+        while self.left == 0 {
+            if !self.next_frame()? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(self.stream))
+    }
+
     /// Reads the next bytes into `buffer` (which must not be empty) and tells the stream they belong to;
     /// `None` at the end.
     ///
@@ -34,18 +47,16 @@ impl<R: Read> Frames<R> {
     /// Those of the reader; [`ErrorKind::UnexpectedEof`] when it ends inside a frame, and
     /// [`ErrorKind::InvalidData`] when something else than a header stands where one has to be.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<Option<(Stream, usize)>> {
-        while self.left == 0 {
-            if !self.next_frame()? {
-                return Ok(None);
-            }
-        }
+        let Some(stream) = self.next_stream()? else {
+            return Ok(None);
+        };
         let wanted = self.left.min(buffer.len());
         let read = self.reader.read(&mut buffer[..wanted])?;
         if read == 0 && wanted > 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         self.left -= read;
-        Ok(Some((self.stream, read)))
+        Ok(Some((stream, read)))
     }
 
     /// Reads a header; false when the stream ends before one.

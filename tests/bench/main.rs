@@ -29,8 +29,9 @@ const BUILDS: usize = 5;
 /// The size of the large package, in bytes.
 const LARGE: usize = 600_000_000;
 
-/// The image of the shell's side, and the name of its container.
+/// The image of the shell's side, and the name of its container; and that of the one that is made anew for each build.
 const SHELL: &str = "vieter-test-bench";
+const SHELL_NEW: &str = "vieter-test-bench-new";
 
 /// How the shell starts a container that goes on.
 const RUN: [&str; 4] = ["run", "-d", "--network", "host"];
@@ -171,18 +172,19 @@ impl Bench {
         let steps = [CLONE, VERSION];
         all.docker_run_without_makepkg.push(self.docker_run(&steps));
 
-        // The server keeps nothing of what is published to this one, so all is built each time. After each build the
+        // The server keeps nothing of what is published to this one, so all is built each time. Before each makepkg the
         // run is halted, and the shell has its turn.
         let mut urls = vec![self.build.clone(); 1 + BUILDS + 1];
         urls[0].clone_from(&self.urls[0]);
         urls[1 + BUILDS].clone_from(&self.large);
-        let run = self.vieter_with(&urls, "discard", "built       build", &mut || {
-            let container = docker(&[&RUN[..], &["--rm", SHELL, "sleep", "infinity"]].concat());
+        let run = self.vieter_with(&urls, "discard", "building build", &mut || {
+            let name = ["--name", SHELL_NEW, SHELL, "sleep", "infinity"];
+            docker(&[&RUN[..], &name].concat());
             for row in [&mut all.makepkg, &mut all.makepkg_again] {
-                let exec = [&["exec", &container], &MAKEPKG[..], &[&self.build]].concat();
+                let exec = [&["exec", SHELL_NEW], &MAKEPKG[..], &[&self.build]].concat();
                 row.push(docker(&exec).parse::<f64>().unwrap() / 1e6);
             }
-            docker(&["rm", "-f", &container]);
+            docker(&["rm", "-f", SHELL_NEW]);
         });
         all.memory.push(run.memory);
         all.build.extend(run.repos());
@@ -219,10 +221,10 @@ impl Bench {
             let is_to_halt = line.contains(piece);
             lines.push((now - halted, line));
             if is_to_halt {
-                kill_process(pid, Signal::STOP).unwrap();
+                let halt = Halt::new(pid);
                 meanwhile();
                 halted += now.elapsed();
-                kill_process(pid, Signal::CONT).unwrap();
+                drop(halt);
             }
             // The most that it ever had; the last time it can be asked is when it cleans up.
             let status = fs::read_to_string(&status_file).unwrap_or_default();
@@ -271,9 +273,29 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        for args in [["rm", "-f", SHELL], ["rmi", "-f", SHELL]] {
+        for args in [
+            ["rm", "-f", SHELL],
+            ["rm", "-f", SHELL_NEW],
+            ["rmi", "-f", SHELL],
+        ] {
             let _ = Command::new("docker").args(args).output();
         }
+    }
+}
+
+/// A process that is halted until this is dropped.
+struct Halt(Pid);
+
+impl Halt {
+    fn new(pid: Pid) -> Halt {
+        kill_process(pid, Signal::STOP).unwrap();
+        Halt(pid)
+    }
+}
+
+impl Drop for Halt {
+    fn drop(&mut self) {
+        kill_process(self.0, Signal::CONT).unwrap();
     }
 }
 
