@@ -214,7 +214,7 @@ impl Exec<'_> {
             Err(reason) => (None, format!("was lost: {reason}")),
         };
         let mut error = Error::new(Kind::Command(code), format!("{}: {ended}", self.doing));
-        if self.output.last_lines().is_empty() {
+        if code.is_some() && self.output.last_lines().is_empty() {
             self.output.push(printed);
         }
         error.output = self.output.last_lines();

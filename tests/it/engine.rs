@@ -44,7 +44,21 @@ fn exit_codes_and_output_are_those_of_the_command() {
     assert_eq!(error, "sh: ended with exit code 5");
     let error = script("head -c 2000000 /dev/zero").unwrap_err().to_string();
     assert_eq!(error, "sh: was lost: it prints more than 1 MiB");
-    assert!(container.run(&sh(&["no-such-command"])).is_err());
+    // The engine says on the standard output that it can't start one.
+    let missing = ["no-such-command"];
+    for error in [
+        container.run(&sh(&missing)).unwrap_err(),
+        container.capture(&sh(&missing)).unwrap_err(),
+        container.exec(&sh(&missing)).unwrap().field().unwrap_err(),
+    ] {
+        let error = error.to_string();
+        assert!(error.starts_with("sh: ended with exit code 12"), "{error}");
+        assert!(error.contains("no-such-command"), "{error}");
+    }
+    let mut exec = container.exec(&sh(&["printf", "a\\0b"])).unwrap();
+    assert_eq!(exec.field().unwrap(), "a");
+    let error = exec.field().unwrap_err().to_string();
+    assert_eq!(error, "sh: its output ended early");
     drop(container);
 
     let short = Deadline::after(Duration::from_secs(10));
