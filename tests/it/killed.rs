@@ -7,7 +7,7 @@ use crate::util::{
     docker, hold_the_lock, left_behind, trivial,
 };
 
-/// All that the acceptance of a killed run asks: soon no container, after the next run no image.
+/// All that the acceptance of a killed run asks: within five seconds no container, after the next run no image.
 fn kill_and_look(world: &World, run: Background) {
     let (containers, _) = left_behind();
     assert!(!containers.is_empty());

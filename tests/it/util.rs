@@ -255,12 +255,11 @@ pub fn hold_the_lock() -> String {
     docker(&[&["run", "-d"], &name[..], &[&BASE_IMAGE, "sleep", "1000"]].concat())
 }
 
-/// Asserts that the containers of a run that was killed go, without anybody's doing. They take a second, or as long as the
-/// engine takes for a commit that is under way; the limit is there so that a test can fail.
+/// Asserts that the containers of a run that was killed are gone within five seconds.
 #[track_caller]
 pub fn assert_gone(containers: &[String]) {
     let engine = Engine::open(&Host::Unix("/var/run/docker.sock".into())).unwrap();
-    let deadline = Deadline::after(Duration::from_secs(30));
+    let deadline = Deadline::after(Duration::from_secs(5));
     for container in containers {
         engine.wait_removed(container, deadline).unwrap();
     }
