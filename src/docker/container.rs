@@ -124,8 +124,8 @@ impl<'e> Container<'e> {
         let mut buffer = [0; 8192];
         let read = loop {
             match exec.frames.read(&mut buffer) {
-                Ok(Some((_, n))) => exec.output.push(&buffer[..n]),
-                Ok(None) => break Ok(()),
+                Ok(0) => break Ok(()),
+                Ok(n) => exec.output.push(&buffer[..n]),
                 Err(error) => break Err(error),
             }
         };
@@ -226,9 +226,9 @@ impl Read for Exec<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> IoResult<usize> {
         while self.frames.next_stream()? == Some(Stream::Stderr) {
             let mut printed = [0; 8192];
-            let read = self.frames.read(&mut printed)?;
-            self.output.push(&printed[..read.map_or(0, |it| it.1)]);
+            let n = self.frames.read(&mut printed)?;
+            self.output.push(&printed[..n]);
         }
-        Ok(self.frames.read(buffer)?.map_or(0, |it| it.1))
+        self.frames.read(buffer)
     }
 }

@@ -30,7 +30,8 @@ impl<R: Read> Frames<R> {
     /// The stream that the next bytes belong to; `None` at the end.
     ///
     /// # Errors
-    /// Those of [`Frames::read`].
+    /// Those of the reader; [`ErrorKind::UnexpectedEof`] when it ends inside a header, and
+    /// [`ErrorKind::InvalidData`] when something else than a header stands where one has to be.
     pub fn next_stream(&mut self) -> Result<Option<Stream>> {
         while self.left == 0 {
             if !self.next_frame()? {
@@ -38,25 +39,6 @@ impl<R: Read> Frames<R> {
             }
         }
         Ok(Some(self.stream))
-    }
-
-    /// Reads the next bytes into `buffer` (which must not be empty) and tells the stream they belong to;
-    /// `None` at the end.
-    ///
-    /// # Errors
-    /// Those of the reader; [`ErrorKind::UnexpectedEof`] when it ends inside a frame, and
-    /// [`ErrorKind::InvalidData`] when something else than a header stands where one has to be.
-    pub fn read(&mut self, buffer: &mut [u8]) -> Result<Option<(Stream, usize)>> {
-        let Some(stream) = self.next_stream()? else {
-            return Ok(None);
-        };
-        let wanted = self.left.min(buffer.len());
-        let read = self.reader.read(&mut buffer[..wanted])?;
-        if read == 0 && wanted > 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-        self.left -= read;
-        Ok(Some((stream, read)))
     }
 
     /// Reads a header; false when the stream ends before one.
@@ -78,6 +60,23 @@ impl<R: Read> Frames<R> {
         let [.., a, b, c, d] = header;
         self.left = u32::from_be_bytes([a, b, c, d]) as usize;
         Ok(true)
+    }
+}
+
+impl<R: Read> Read for Frames<R> {
+    /// The bytes of both streams, as they come: those of one call are all of [`Frames::next_stream`]. A reader that
+    /// ends inside a frame is an error ([`ErrorKind::UnexpectedEof`]).
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        if self.next_stream()?.is_none() {
+            return Ok(0);
+        }
+        let wanted = self.left.min(buffer.len());
+        let read = self.reader.read(&mut buffer[..wanted])?;
+        if read == 0 && wanted > 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= read;
+        Ok(read)
     }
 }
 
@@ -110,7 +109,8 @@ mod tests {
         let mut frames = Frames::new(Drip(bytes));
         let (mut out, mut err) = (vec![], vec![]);
         let mut buffer = [0; 3];
-        while let Some((stream, n)) = frames.read(&mut buffer)? {
+        while let Some(stream) = frames.next_stream()? {
+            let n = frames.read(&mut buffer)?;
             match stream {
                 Stream::Stdout => out.extend(&buffer[..n]),
                 Stream::Stderr => err.extend(&buffer[..n]),
