@@ -177,7 +177,7 @@ impl Bench {
         let mut urls = vec![self.build.clone(); 1 + BUILDS + 1];
         urls[0].clone_from(&self.urls[0]);
         urls[1 + BUILDS].clone_from(&self.large);
-        let run = self.vieter_with(&urls, "discard", "building build", &mut || {
+        let run = self.vieter_with(&urls, "discard", Some("building build"), &mut || {
             let name = ["--name", SHELL_NEW, SHELL, "sleep", "infinity"];
             docker(&[&RUN[..], &name].concat());
             for row in [&mut all.makepkg, &mut all.makepkg_again] {
@@ -195,7 +195,7 @@ impl Bench {
 
     /// Runs `vieter build` with these repositories on the list.
     fn vieter(&self, urls: &[String], repo: &str) -> Timed {
-        self.vieter_with(urls, repo, "nothing that it ever says", &mut || ())
+        self.vieter_with(urls, repo, None, &mut || ())
     }
 
     /// As [`Bench::vieter`], but halts it, and the clock, whenever it says `piece`, to do something else.
@@ -203,7 +203,7 @@ impl Bench {
         &self,
         urls: &[String],
         repo: &str,
-        piece: &str,
+        piece: Option<&str>,
         meanwhile: &mut dyn FnMut(),
     ) -> Timed {
         self.world.server.clear_list();
@@ -218,7 +218,7 @@ impl Bench {
         let (mut lines, mut memory, mut halted) = (vec![], 0.0, Duration::ZERO);
         for line in BufReader::new(child.stderr.take().unwrap()).lines() {
             let (now, line) = (Instant::now(), line.unwrap());
-            let is_to_halt = line.contains(piece);
+            let is_to_halt = piece.is_some_and(|piece| line.contains(piece));
             lines.push((now - halted, line));
             if is_to_halt {
                 let halt = Halt::new(pid);
