@@ -18,9 +18,10 @@ test: lint image ## Run all tests, on real parts (engine, registry, git, pacman,
 	cargo test --locked
 	VIETER_TEST_BINARY=$(CURDIR)/target/static/vieter cargo test --locked --test it -- job:: tls::
 
-lint: ## Check the formatting, and clippy without a warning
+lint: ## Check the formatting, clippy without a warning, shellcheck
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	tests/env/lint
 
 demo: build ## See it work: a server, three Git repositories, two runs, the published repository
 	tests/env/setup

@@ -1,49 +1,66 @@
 //! `vieter check`: whether a run could be done, for people and for a container's health check.
 
-use crate::cli::Settings;
 use crate::docker::Engine;
-use crate::error::{Error, Kind};
-use crate::run;
+use crate::error::{Kind, Result};
+use crate::run::Settings;
 use crate::server::Server;
+use crate::{list, lock};
 
-/// Says, one line each, how the engine, the server and its list are, and whether a run is on. Gives the text, and
-/// the exit code: 0, or 3 if a run could not be done.
-pub fn check(settings: &Settings) -> (String, u8) {
-    let mut checked = (String::new(), 0);
-    let mut say = |what: &str, how: Result<String, Error>| {
-        let (mark, how) = match how {
-            Ok(how) => ("ok", how),
-            Err(error) => ("FAILED", error.to_string()),
-        };
-        checked.0 += &format!("{what:<12}  {mark:<6}  {how}\n");
-        checked.1 = if mark == "ok" { checked.1 } else { 3 };
-    };
+/// What was looked at, a line each, and whether all of it is well.
+#[derive(Default)]
+pub struct Checked {
+    /// The lines.
+    pub text: String,
+    /// 0, or 3 if a run could not be done.
+    pub exit_code: u8,
+}
+
+impl Checked {
+    fn say(&mut self, what: &str, how: Result<String>) {
+        if how.is_err() {
+            self.exit_code = 3;
+        }
+        let mark = if how.is_ok() { "ok" } else { "FAILED" };
+        let how = how.unwrap_or_else(|error| error.to_string());
+        self.text += &format!("{what:<12}  {mark:<6}  {how}\n");
+    }
+}
+
+/// Says how the engine, the server and its list are, and whether a run is on.
+///
+/// # Errors
+/// None that comes from outside: those are in what is said.
+pub fn check(settings: &Settings, mut server: Server) -> Result<Checked> {
+    let mut checked = Checked::default();
     let mut arch = settings.arch.clone();
-    match Engine::open(&settings.docker_host) {
+    match Engine::open(&settings.engine) {
         Ok(engine) => {
             arch = arch.or_else(|| engine.architecture().ok());
-            let is_on = match run::refuse_if_held(&engine) {
-                Err(error) if error.kind == Kind::Busy => Ok(error.to_string()),
-                other => other.map(|_| "none is on".to_owned()),
-            };
-            say("engine", Ok(format!("{} answers", engine.name())));
-            say("run", is_on);
+            checked.say("engine", Ok(format!("{} answers", engine.name())));
+            checked.say(
+                "run",
+                match lock::refuse_if_held(&engine) {
+                    Err(error) if error.kind != Kind::Busy => Err(error),
+                    Err(error) => Ok(error.to_string()),
+                    Ok(_) => Ok("none is on".to_owned()),
+                },
+            );
         }
-        Err(error) => say("engine", Err(error)),
+        Err(error) => checked.say("engine", Err(error)),
     }
-    let arch = arch.unwrap_or_else(|| "unknown".to_owned());
-    match Server::new(settings).list(&arch) {
+    // There is nothing to be found for an architecture that isn't known, but the server can be asked.
+    let arch = arch.map_or_else(|| "unknown".parse(), Ok)?;
+    match list::fetch(&mut server, &arch) {
         Ok(entries) => {
-            say(
-                "server",
-                Ok(format!("{} answers and takes the key", settings.address)),
-            );
-            say(
+            let address = server.address();
+            checked.say("server", Ok(format!("{address} answers and takes the key")));
+            let count = entries.len();
+            checked.say(
                 "repositories",
-                Ok(format!("{} for the architecture {arch}", entries.len())),
+                Ok(format!("{count} for the architecture {arch}")),
             );
         }
-        Err(error) => say("server", Err(error)),
+        Err(error) => checked.say("server", Err(error)),
     }
-    checked
+    Ok(checked)
 }

@@ -1,9 +1,10 @@
-//! The command line and the environment.
+//! The command line and the environment, made into the settings of each part. Known to `main` alone: the parts get what
+//! is theirs, so that the key is in nobody's hands but the server's.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lexopt::Parser;
@@ -13,55 +14,60 @@ use ureq::http::Uri;
 use ureq::http::uri::Authority;
 
 use crate::docker::Host;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
+use crate::words::Arch;
+use crate::{image, job, run, sandbox, server};
 
 /// What `--help` prints.
 pub const HELP: &str = include_str!("help.txt");
 
 /// What a command line asks for.
 pub enum Action {
+    /// `vieter build`
     Build(Box<Settings>),
+    /// `vieter check`
     Check(Box<Settings>),
+    /// `--help`
     Help,
+    /// `--version`
     Version,
 }
 
-/// What a run needs to know.
+/// The commands, which take the same settings.
+#[derive(Clone, Copy)]
+enum Command {
+    Build,
+    Check,
+}
+
+/// The settings of all parts.
 pub struct Settings {
-    pub address: String,
-    pub api_key: String,
-    pub base_image: String,
-    /// `None` for the engine's own.
-    pub arch: Option<String>,
-    /// `None` for the engine's default.
-    pub network: Option<String>,
-    /// The wall clock of one repository.
-    pub timeout: Duration,
-    pub docker_host: Host,
-    /// `SSL_CERT_FILE`: certificates that are trusted beside the usual ones.
-    pub ca_file: Option<PathBuf>,
-    /// The text of a file with settings for makepkg, or nothing.
-    pub makepkg_conf: String,
-    /// Separated by spaces.
-    pub keyservers: String,
-    pub force: bool,
+    /// Where the server is, and its key.
+    pub server: server::Settings,
+    /// All else that a run needs.
+    pub run: run::Settings,
+    /// What the log shows.
     pub log_level: LevelFilter,
 }
 
-/// The flags that take a value, and the variables that they win over.
+/// The flags that take a value, by the variable that each wins over.
 const FLAGS: [(&str, &str); 8] = [
-    ("address", "VIETER_ADDRESS"),
-    ("base-image", "VIETER_BASE_IMAGE"),
-    ("arch", "VIETER_ARCH"),
-    ("network", "VIETER_NETWORK"),
-    ("timeout", "VIETER_TIMEOUT"),
-    ("docker-host", "DOCKER_HOST"),
-    ("log-level", "VIETER_LOG"),
-    ("makepkg-conf", "VIETER_MAKEPKG_CONF"),
+    ("VIETER_ADDRESS", "address"),
+    ("VIETER_BASE_IMAGE", "base-image"),
+    ("VIETER_ARCH", "arch"),
+    ("VIETER_NETWORK", "network"),
+    ("VIETER_TIMEOUT", "timeout"),
+    ("DOCKER_HOST", "docker-host"),
+    ("VIETER_LOG", "log-level"),
+    ("VIETER_MAKEPKG_CONF", "makepkg-conf"),
 ];
 
 /// The keyservers that most keys are on.
 const KEYSERVERS: &str = "hkps://keyserver.ubuntu.com hkps://keys.openpgp.org";
+
+/// The largest file that a variable or a flag may name, in bytes: its text has to fit into one argument of a command,
+/// which is 128 KiB.
+const MAX_FILE: usize = 100_000;
 
 /// What gives a variable's value, such as the environment.
 type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -70,9 +76,10 @@ type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 ///
 /// # Errors
 /// [`Kind::Usage`], always.
-pub fn parse(args: impl IntoIterator<Item = OsString>, env: Env) -> Result<Action, Error> {
+pub fn parse(args: impl IntoIterator<Item = OsString>, env: Env) -> Result<Action> {
     let mut parser = Parser::from_args(args);
-    let mut flags = HashMap::new();
+    let flags = HashMap::new();
+    let mut values = Values { flags, env };
     let mut force = false;
     let mut command = None;
     while let Some(arg) = parser.next().map_err(usage)? {
@@ -81,16 +88,16 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, env: Env) -> Result<Actio
             Short('V') | Long("version") => return Ok(Action::Version),
             Long("force") => force = true,
             Long(name) => {
-                let Some((_, variable)) = FLAGS.iter().find(|(flag, _)| *flag == name) else {
+                let Some((variable, _)) = FLAGS.iter().find(|(_, flag)| *flag == name) else {
                     return Err(usage(arg.unexpected()));
                 };
                 let value = parser.value().and_then(|it| it.string()).map_err(usage)?;
-                flags.insert(*variable, value);
+                values.flags.insert(*variable, value);
             }
             Value(name) if command.is_none() => {
                 command = Some(match name.to_str() {
-                    Some("build") => Action::Build as fn(Box<Settings>) -> Action,
-                    Some("check") => Action::Check,
+                    Some("build") => Command::Build,
+                    Some("check") => Command::Check,
                     _ => return Err(usage(format!("{name:?} is no command"))),
                 });
             }
@@ -98,93 +105,142 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, env: Env) -> Result<Actio
         }
     }
     let command = command.ok_or_else(|| usage("what to do? build or check"))?;
-    let value = |name: &str| match flags.get(name).filter(|it| !it.is_empty()) {
-        Some(value) => Ok(Some(value.clone())),
-        None => variable(name, env),
-    };
-    settings(&value, force).map(Box::new).map(command)
+    let settings = Box::new(settings(&values, force)?);
+    Ok(match command {
+        Command::Build => Action::Build(settings),
+        Command::Check => Action::Check(settings),
+    })
 }
 
 fn usage(why: impl std::fmt::Display) -> Error {
     Error::new(Kind::Usage, format!("{why} (see `vieter --help`)"))
 }
 
-type Values<'a> = &'a dyn Fn(&str) -> Result<Option<String>, Error>;
+fn settings(values: &Values, force: bool) -> Result<Settings> {
+    let level = values.or("VIETER_LOG", "info")?;
+    let log_level = level.parse().map_err(|_| {
+        let why = "is no log level: --log-level (VIETER_LOG) takes off, error, warn, info, debug or trace";
+        usage(format!("{level:?} {why}"))
+    })?;
+    let arch = match values.get("VIETER_ARCH")? {
+        Some(arch) => Some(
+            arch.parse::<Arch>()
+                .map_err(|why| usage(format!("--arch (VIETER_ARCH): {why}")))?,
+        ),
+        None => None,
+    };
+    let run = run::Settings {
+        engine: parse_host(&values.or("DOCKER_HOST", "unix:///var/run/docker.sock")?)?,
+        arch,
+        sandbox: sandbox::Settings {
+            network: values.get("VIETER_NETWORK")?,
+        },
+        image: image_settings(values)?,
+        builds: job::Settings {
+            timeout: parse_timeout(&values.or("VIETER_TIMEOUT", "3600")?)?,
+            force,
+            keyservers: values.or("VIETER_KEYSERVER", KEYSERVERS)?.replace(',', " "),
+        },
+    };
+    Ok(Settings {
+        server: server_settings(values)?,
+        run,
+        log_level,
+    })
+}
 
-fn settings(value: Values, force: bool) -> Result<Settings, Error> {
-    let address = value("VIETER_ADDRESS")?
+fn server_settings(values: &Values) -> Result<server::Settings> {
+    let address = values
+        .get("VIETER_ADDRESS")?
         .ok_or_else(|| usage("no server: set --address or VIETER_ADDRESS"))?;
-    let api_key = value("VIETER_API_KEY")?
+    let api_key = values
+        .get("VIETER_API_KEY")?
         .ok_or_else(|| usage("no API key: set VIETER_API_KEY or VIETER_API_KEY_FILE"))?;
     if !api_key.bytes().all(|byte| byte.is_ascii_graphic()) {
         let why = "the API key (VIETER_API_KEY) holds characters that no HTTP header can carry";
         return Err(usage(why));
     }
-    let or = |name, default: &str| Ok(value(name)?.unwrap_or_else(|| default.to_owned()));
-    let seconds = or("VIETER_TIMEOUT", "3600")?;
-    let timeout = seconds.parse::<NonZeroU32>();
-    let timeout = timeout.map_err(|_| {
-        let why = "is no time limit: --timeout (VIETER_TIMEOUT) takes 1 to 4294967295 seconds";
-        usage(format!("{seconds:?} {why}"))
-    })?;
-    let level = or("VIETER_LOG", "info")?;
-    let log_level = level.parse().map_err(|_| {
-        let why = "is no log level: --log-level (VIETER_LOG) takes off, error, warn, info, debug or trace";
-        usage(format!("{level:?} {why}"))
-    })?;
-    Ok(Settings {
+    Ok(server::Settings {
         address: parse_address(address)?,
         api_key,
-        base_image: or("VIETER_BASE_IMAGE", "archlinux:latest")?,
-        arch: value("VIETER_ARCH")?,
-        network: value("VIETER_NETWORK")?,
-        timeout: Duration::from_secs(timeout.get().into()),
-        docker_host: parse_host(&or("DOCKER_HOST", "unix:///var/run/docker.sock")?)?,
-        ca_file: value("SSL_CERT_FILE")?.map(PathBuf::from),
-        makepkg_conf: match value("VIETER_MAKEPKG_CONF")? {
-            Some(path) => read_value("--makepkg-conf (VIETER_MAKEPKG_CONF)", path.as_ref())?,
-            None => String::new(),
-        },
-        keyservers: or("VIETER_KEYSERVER", KEYSERVERS)?.replace(',', " "),
-        force,
-        log_level,
+        ca_file: values.get("SSL_CERT_FILE")?.map(PathBuf::from),
     })
 }
 
-/// The value of a variable, or of the file that its `_FILE` twin names; an empty one counts as absent. What is
-/// around it (the line end of a file) is trimmed.
-fn variable(name: &str, env: Env) -> Result<Option<String>, Error> {
-    let direct = env(name).filter(|it| !it.is_empty());
-    let file_name = format!("{name}_FILE");
-    let file = env(&file_name).filter(|it| !it.is_empty());
-    let not_utf8 = |_| usage(format!("the value of {name} is not UTF-8"));
-    let value = match (direct, file) {
-        (Some(_), Some(_)) => {
-            let why = format!("both {name} and {file_name} are set: which one?");
-            return Err(usage(why));
-        }
-        (None, None) => return Ok(None),
-        (Some(value), None) => value.into_string().map_err(not_utf8)?,
-        (None, Some(path)) => read_value(&file_name, &path)?,
+fn image_settings(values: &Values) -> Result<image::Settings> {
+    let base = values.or("VIETER_BASE_IMAGE", "archlinux:latest")?;
+    let makepkg_conf = match values.get("VIETER_MAKEPKG_CONF")? {
+        Some(path) => read_file("--makepkg-conf (VIETER_MAKEPKG_CONF)", path.as_ref())?,
+        None => String::new(),
     };
-    let value = value.trim();
-    Ok((!value.is_empty()).then(|| value.to_owned()))
+    Ok(image::Settings {
+        base: base.parse().unwrap_or_else(|never| match never {}),
+        makepkg_conf,
+    })
 }
 
-/// Reads a file that `name` names. Its text has to fit into one argument of a command, which is 128 KiB.
-fn read_value(name: &str, path: &OsStr) -> Result<String, Error> {
-    let doing = format!(
-        "reading {}, which {name} names",
-        std::path::Path::new(path).display()
-    );
+/// The values of flags and variables.
+struct Values<'a> {
+    /// By the variable that the flag wins over.
+    flags: HashMap<&'static str, String>,
+    env: Env<'a>,
+}
+
+impl Values<'_> {
+    /// The value that a flag gives, or its variable; an empty one counts as absent.
+    fn get(&self, name: &str) -> Result<Option<String>> {
+        match self.flags.get(name) {
+            Some(value) if !value.is_empty() => Ok(Some(value.clone())),
+            _ => self.variable(name),
+        }
+    }
+
+    fn or(&self, name: &str, default: &str) -> Result<String> {
+        Ok(self.get(name)?.unwrap_or_else(|| default.to_owned()))
+    }
+
+    /// The value of a variable, or of the file that its `_FILE` twin names; an empty one counts as absent. What is
+    /// around it (the line end of a file) is trimmed.
+    fn variable(&self, name: &str) -> Result<Option<String>> {
+        let file_name = format!("{name}_FILE");
+        let direct = (self.env)(name).filter(|it| !it.is_empty());
+        let file = (self.env)(&file_name).filter(|it| !it.is_empty());
+        let value = match (direct, file) {
+            (Some(_), Some(_)) => {
+                let why = format!("both {name} and {file_name} are set: which one?");
+                return Err(usage(why));
+            }
+            (None, None) => return Ok(None),
+            (Some(value), None) => {
+                let not_utf8 = |_| usage(format!("the value of {name} is not UTF-8"));
+                value.into_string().map_err(not_utf8)?
+            }
+            (None, Some(path)) => read_file(&file_name, &path)?,
+        };
+        let value = value.trim();
+        Ok((!value.is_empty()).then(|| value.to_owned()))
+    }
+}
+
+/// Reads a file that `name` names.
+fn read_file(name: &str, path: &OsStr) -> Result<String> {
+    let doing = format!("reading {}, which {name} names", Path::new(path).display());
     match std::fs::read_to_string(path) {
-        Ok(text) if text.len() < 100_000 => Ok(text),
+        Ok(text) if text.len() < MAX_FILE => Ok(text),
         Ok(_) => Err(usage(format!("{doing}: it is larger than 100 kB"))),
         Err(error) => Err(usage(format!("{doing}: {error}"))),
     }
 }
 
-fn parse_address(address: String) -> Result<String, Error> {
+fn parse_timeout(seconds: &str) -> Result<Duration> {
+    let Ok(timeout) = seconds.parse::<NonZeroU32>() else {
+        let why = "is no time limit: --timeout (VIETER_TIMEOUT) takes 1 to 4294967295 seconds";
+        return Err(usage(format!("{seconds:?} {why}")));
+    };
+    Ok(Duration::from_secs(timeout.get().into()))
+}
+
+fn parse_address(address: String) -> Result<String> {
     let is_server = |uri: Uri| {
         matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.query().is_none()
@@ -197,7 +253,7 @@ fn parse_address(address: String) -> Result<String, Error> {
     Err(usage(format!("{address:?} {why}")))
 }
 
-fn parse_host(url: &str) -> Result<Host, Error> {
+fn parse_host(url: &str) -> Result<Host> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let address = rest.trim_end_matches('/');
     let has_port = |it: Authority| it.port_u16().is_some() && it.as_str() == address;
@@ -237,16 +293,16 @@ mod tests {
     #[test]
     fn defaults() {
         let settings = parse_with(&[], &NEEDED).unwrap();
-        assert_eq!(settings.base_image, "archlinux:latest");
-        assert_eq!(settings.arch, None);
-        assert_eq!(settings.network, None);
-        assert_eq!(settings.timeout, Duration::from_secs(3600));
+        assert_eq!(settings.run.image.base.to_string(), "archlinux:latest");
+        assert_eq!(settings.run.arch, None);
+        assert_eq!(settings.run.sandbox.network, None);
+        assert_eq!(settings.run.builds.timeout, Duration::from_secs(3600));
         assert_eq!(
-            settings.docker_host,
+            settings.run.engine,
             Host::Unix("/var/run/docker.sock".into())
         );
         assert_eq!(settings.log_level, LevelFilter::Info);
-        assert!(!settings.force);
+        assert!(!settings.run.builds.force);
     }
 
     #[test]
@@ -262,14 +318,17 @@ mod tests {
             &env,
         )
         .unwrap();
-        assert_eq!(settings.arch.as_deref(), Some("aarch64"));
-        assert_eq!(settings.address, "https://b/");
-        assert_eq!(settings.timeout, Duration::from_secs(7));
-        assert_eq!(settings.log_level, LevelFilter::Debug);
-        assert!(settings.force);
         assert_eq!(
-            parse_with(&["--arch", ""], &env).unwrap().arch.as_deref(),
-            Some("armv7h")
+            settings.run.arch.as_ref().map(Arch::as_str),
+            Some("aarch64")
+        );
+        assert_eq!(settings.server.address, "https://b/");
+        assert_eq!(settings.run.builds.timeout, Duration::from_secs(7));
+        assert_eq!(settings.log_level, LevelFilter::Debug);
+        assert!(settings.run.builds.force);
+        assert_eq!(
+            parse_with(&["--arch", ""], &env).unwrap().run.arch,
+            "armv7h".parse().ok()
         );
         assert!(
             parse_with(
@@ -289,7 +348,7 @@ mod tests {
         let (key, empty) = (key.to_str().unwrap(), empty.to_str().unwrap());
         let address = NEEDED[0];
         let from_file = parse_with(&[], &[address, ("VIETER_API_KEY_FILE", key)]).unwrap();
-        assert_eq!(from_file.api_key, "s3cret");
+        assert_eq!(from_file.server.api_key, "s3cret");
         assert!(parse_with(&[], &[address, ("VIETER_API_KEY_FILE", empty)]).is_err());
         let both = [
             address,
@@ -323,6 +382,7 @@ mod tests {
             ["--address", "a.example.com"],
             ["--address", "http://"],
             ["--address", "http://a/?b"],
+            ["--arch", "x86/64"],
             ["--timeout", "0"],
             ["--timeout", "-1"],
             ["--timeout", "1h"],
@@ -347,7 +407,8 @@ mod tests {
             assert_eq!(
                 parse_with(&["--docker-host", url], &NEEDED)
                     .unwrap()
-                    .docker_host,
+                    .run
+                    .engine,
                 host
             );
         }

@@ -1,15 +1,20 @@
-//! What can go wrong, told to the person who gets to read it: what was being done, to what, what came back.
+//! What can go wrong, told to the person who gets to read it: what was being done, to what, what came back, what to
+//! do about it. Not here: which step of a repository it was (`report`), and how it is shown (`main`).
 
 use std::fmt;
+
+/// What can fail, as most of this program can.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Every failure of the library. [`Error::exit_code`] maps those that end a run to the program's exit codes;
 /// one that concerns a single repository is kept with its step instead.
 #[derive(Debug)]
 pub struct Error {
+    /// What callers tell apart.
     pub kind: Kind,
     /// One line: what was being done, what came back, what to do.
     text: String,
-    /// The last lines that a command printed.
+    /// The last lines that a command printed, or nothing.
     pub output: String,
 }
 
@@ -20,12 +25,16 @@ pub enum Kind {
     Usage,
     /// Another run holds this engine.
     Busy,
-    /// No complete answer came: connection, TLS, protocol or time.
+    /// No complete answer came: connection, protocol or time.
     NoAnswer,
+    /// The other side's certificate, or its TLS, was refused.
+    Tls,
     /// An HTTP answer other than the ones that count as success.
     Status(u16),
-    /// A command in a container ended with another exit code than 0, or was lost or stopped.
-    Command(Option<i64>),
+    /// A command in a container ended with this exit code, which isn't 0.
+    Exit(i64),
+    /// A command in a container was stopped, or how it ended will never be known.
+    Lost,
     /// Something that came from outside (the list, a PKGBUILD, an answer) is not what it has to be.
     Unusable,
 }
@@ -41,7 +50,7 @@ impl Error {
     }
 
     /// Says what it was good for.
-    pub(crate) fn during(mut self, what: &str) -> Error {
+    pub(crate) fn during(mut self, what: impl fmt::Display) -> Error {
         self.text = format!("{what}: {}", self.text);
         self
     }

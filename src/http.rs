@@ -1,17 +1,18 @@
 //! The plain HTTP that the engine's client and the server's client share: one request at a time, each with a
-//! moment at which it is given up.
+//! moment at which it is given up. Not here: which statuses are good, and what is asked for.
 
-use std::io::{self, Read};
+use std::io::{BufReader, ErrorKind};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use ureq::config::ConfigBuilder;
-use ureq::http::{Request, Response};
+use ureq::http::{self, Method, Response};
 use ureq::typestate::AgentScope;
-use ureq::{Agent, AsSendBody, Body};
+use ureq::{Agent, AsSendBody, Body, BodyReader};
 
-use crate::error::{Error, Kind};
-use crate::output::one_line;
+use crate::error::{Error, Kind, Result};
+use crate::text::one_line;
 
 /// The largest answer that is read whole, in bytes.
 const MAX_ANSWER: u64 = 16 * 1024 * 1024;
@@ -23,17 +24,29 @@ pub struct Deadline(Instant);
 impl Deadline {
     /// That far from now.
     pub fn after(time: Duration) -> Deadline {
-        Deadline(Instant::now() + time)
+        let now = Instant::now();
+        Deadline(now.checked_add(time).unwrap_or(now))
+    }
+
+    /// This moment, or `time` from now if that is sooner.
+    pub fn within(self, time: Duration) -> Deadline {
+        Deadline(self.0.min(Deadline::after(time).0))
     }
 
     /// The time that is left, zero when it has passed.
     pub fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
+
+    /// Whether it is over.
+    pub fn has_passed(self) -> bool {
+        self.left().is_zero()
+    }
 }
 
 /// A client of one server: the engine, or the Vieter server.
 pub struct Client {
+    /// How it is connected to.
     pub agent: Agent,
     /// What comes before every path, without a slash at its end.
     pub base: String,
@@ -41,14 +54,6 @@ pub struct Client {
     pub name: String,
     /// What no message may show, or nothing.
     pub secret: String,
-}
-
-/// What came back.
-pub struct Answer {
-    /// The request that it is an answer to, for messages.
-    what: String,
-    pub response: Response<Body>,
-    secret: String,
 }
 
 impl Client {
@@ -62,22 +67,22 @@ impl Client {
             .user_agent(concat!("vieter/", env!("CARGO_PKG_VERSION")))
     }
 
-    /// Sends one request, given as `METHOD /path`; `deadline` holds for the reading of the answer's body too.
+    /// Sends one request for a path with its query, encoded; `deadline` holds for the reading of the answer's body too.
     ///
     /// # Errors
-    /// [`Kind::NoAnswer`]. Any status is an answer.
+    /// [`Kind::NoAnswer`] and [`Kind::Tls`]. Any status is an answer.
     pub fn send(
         &self,
-        request: &str,
+        method: Method,
+        path: &str,
         headers: &[(&str, &str)],
         body: impl AsSendBody,
         deadline: Deadline,
-    ) -> Result<Answer, Error> {
-        let what = format!("{request} at {}", self.name);
+    ) -> Result<Answer> {
+        let what = format!("{method} {path} at {}", self.name);
+        let url = format!("{}{path}", self.base);
         let send = || {
-            let (method, path) = request.split_once(' ').unwrap_or(("GET", request));
-            let url = format!("{}{path}", self.base);
-            let mut request = Request::builder().method(method).uri(url);
+            let mut request = http::Request::builder().method(method).uri(url);
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
@@ -95,24 +100,59 @@ impl Client {
     }
 }
 
+/// What came back.
+pub struct Answer {
+    /// The request that it is an answer to, and of whom, for messages.
+    pub what: String,
+    response: Response<Body>,
+    secret: String,
+}
+
+/// The JSON that both servers send when they refuse something.
+#[derive(Deserialize)]
+struct Refusal {
+    message: String,
+}
+
 impl Answer {
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         self.response.status().as_u16()
     }
 
+    /// The body, as it comes.
+    pub fn into_reader(self) -> BodyReader<'static> {
+        self.response.into_body().into_reader()
+    }
+
     /// Reads the body whole, up to 16 MiB.
     ///
     /// # Errors
     /// [`Kind::NoAnswer`]: a longer body, and whatever ends the connection early.
-    pub fn read(self) -> Result<Vec<u8>, Error> {
-        let body = self
-            .response
-            .into_body()
-            .into_with_config()
-            .limit(MAX_ANSWER);
-        body.read_to_vec()
-            .map_err(|error| no_answer(&self.what, &error))
+    pub fn read(self) -> Result<Vec<u8>> {
+        let body = self.response.into_body().into_with_config();
+        let read = body.limit(MAX_ANSWER).read_to_vec();
+        read.map_err(|error| no_answer(&self.what, &error))
+    }
+
+    /// Reads the body as JSON.
+    ///
+    /// # Errors
+    /// Those of [`Answer::read`], and a body that is something else.
+    pub fn json<T: DeserializeOwned>(self) -> Result<T> {
+        let what = self.what.clone();
+        serde_json::from_slice(&self.read()?).map_err(|error| makes_no_sense(&what, &error))
+    }
+
+    /// Reads the body as a stream of JSON messages; each may be the one at which it breaks off.
+    pub fn messages<T: DeserializeOwned>(self) -> impl Iterator<Item = Result<T>> {
+        let what = self.what.clone();
+        let reader = BufReader::with_capacity(4096, self.into_reader());
+        let messages = serde_json::Deserializer::from_reader(reader).into_iter();
+        messages.map(move |message| {
+            let broke = |error| format!("{what}: the stream of messages broke: {error}");
+            message.map_err(|error| Error::new(Kind::NoAnswer, broke(error)))
+        })
     }
 
     /// The error that an unwanted answer is, with the message that it brings: both servers send JSON with a
@@ -120,79 +160,54 @@ impl Answer {
     pub fn refused(self) -> Error {
         let (what, status, secret) = (self.what.clone(), self.status(), self.secret.clone());
         let location = self.response.headers().get("location");
-        let location = location.and_then(|it| it.to_str().ok()).unwrap_or("");
-        let location = location.to_owned();
-        let text = self.read().unwrap_or_default();
-        let json: Value = serde_json::from_slice(&text).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let mut message = [&location, json["message"].as_str().unwrap_or(&text)].join(" ");
+        let location = location
+            .map_or("", |it| it.to_str().unwrap_or(""))
+            .to_owned();
+        let body = self.read().unwrap_or_default();
+        let said = match serde_json::from_slice::<Refusal>(&body) {
+            Ok(refusal) => refusal.message,
+            Err(_) => String::from_utf8_lossy(&body).into_owned(),
+        };
+        let mut said = format!("{location} {said}");
         if !secret.is_empty() {
-            message = message.replace(&secret, "***");
+            said = said.replace(&secret, "***");
         }
-        let text = format!("{what}: answered {status}: {}", one_line(&message, 500));
+        let text = format!("{what}: answered {status}: {}", one_line(&said, 500));
         Error::new(Kind::Status(status), text)
     }
 }
 
+/// What ureq's error is to us. The TLS library's own errors arrive inside of an I/O error about invalid data.
 fn no_answer(what: &str, error: &ureq::Error) -> Error {
-    let why = match error {
-        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
-        error => one_line(&error.to_string(), 500),
+    let (kind, why) = match error {
+        ureq::Error::Timeout(_) => (Kind::NoAnswer, "no answer in time".to_owned()),
+        ureq::Error::Io(io) if io.kind() == ErrorKind::InvalidData => {
+            (Kind::Tls, error.to_string())
+        }
+        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => (Kind::Tls, error.to_string()),
+        _ => (Kind::NoAnswer, error.to_string()),
     };
-    Error::new(Kind::NoAnswer, format!("{what}: {why}"))
+    Error::new(kind, format!("{what}: {}", one_line(&why, 500)))
 }
 
-/// Stands behind the bytes of [`Exactly`].
-pub const END: &[u8; 5] = b"\0end\0";
-
-/// Gives exactly the announced number of bytes of a reader, which [`END`] has to stand behind. If it doesn't, the
-/// file is longer or shorter than was announced, which is an error, not an end: the last bytes are given out only when it
-/// was seen, so that no request with this body is ever complete and wrong.
-pub struct Exactly<'a> {
-    reader: &'a mut dyn Read,
-    /// How many bytes are still to be read.
-    pub left: u64,
-}
-
-impl<'a> Exactly<'a> {
-    /// The `size` bytes of `reader` up to [`END`].
-    pub fn new(reader: &'a mut dyn Read, size: u64) -> Self {
-        Exactly { reader, left: size }
-    }
-}
-
-impl Read for Exactly<'_> {
-    /// Fills the buffer: an engine's frames are small, and each piece would be a packet of its own for the server.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-        let wanted = left.min(buffer.len());
-        if wanted == 0 {
-            return Ok(0);
-        }
-        self.left -= wanted as u64;
-        let mut read = self.reader.read_exact(&mut buffer[..wanted]);
-        let mut behind = *END;
-        if self.left == 0 {
-            read = read.and_then(|()| self.reader.read_exact(&mut behind));
-        }
-        let broken = "the file changed its size, or its container ended, while it was read";
-        match read {
-            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
-            Ok(()) if behind == *END => Ok(wanted),
-            _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, broken)),
-        }
-    }
+/// The error that JSON of another shape is.
+pub fn makes_no_sense(what: &str, why: &serde_json::Error) -> Error {
+    let why = one_line(&why.to_string(), 300);
+    Error::unusable(what, format!("the answer makes no sense: {why}"))
 }
 
 /// `text` as one segment of a URL's path or one value of its query: all but RFC 3986's unreserved characters
 /// become `%XX` (the Vieter server takes `%2B` and `%3A` for `+` and `:`).
 pub fn encode(text: &str) -> String {
-    let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let encoded = text.bytes().map(|byte| match is_unreserved(byte) {
-        true => char::from(byte).to_string(),
-        false => format!("%{byte:02X}"),
-    });
-    encoded.collect()
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
 }
 
 #[cfg(test)]
@@ -207,24 +222,9 @@ mod tests {
     }
 
     #[test]
-    fn exactly_means_no_byte_more_or_less() {
-        let read = |text: &str, size| {
-            let mut whole = vec![];
-            Exactly::new(&mut text.as_bytes(), size)
-                .read_to_end(&mut whole)
-                .map(|_| whole)
-        };
-        assert_eq!(read("hello\0end\0", 5).unwrap(), b"hello");
-        assert_eq!(read("hello\0end\0behind", 5).unwrap(), b"hello");
-        for (text, size) in [
-            ("hello\0end\0", 4),
-            ("hello\0end\0", 6),
-            ("hello\0end", 5),
-            ("hello", 5),
-            ("hello", 6),
-            ("", 1),
-        ] {
-            assert!(read(text, size).is_err());
-        }
+    fn a_deadline_is_the_sooner_of_two() {
+        let soon = Deadline::after(Duration::from_secs(5));
+        assert!(soon.within(Duration::from_secs(60)).left() <= Duration::from_secs(5));
+        assert!(soon.within(Duration::ZERO).has_passed() && !soon.has_passed());
     }
 }

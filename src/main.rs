@@ -1,48 +1,72 @@
-//! Arguments, run, exit code.
+//! Arguments, log, exit code: each part gets the settings that are its own.
 
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use vieter::cli::{self, Action, Settings};
+use log::LevelFilter;
+use vieter::cli::{self, Action};
+use vieter::error::Error;
+use vieter::server::Server;
 use vieter::{check, run};
+
+/// What is printed at the end, and the exit code.
+struct End {
+    text: String,
+    exit_code: u8,
+}
 
 fn main() -> ExitCode {
     let env = |name: &str| std::env::var_os(name);
-    let (text, exit_code) = match cli::parse(std::env::args_os().skip(1), &env) {
-        Ok(Action::Build(settings)) => {
-            start_log(&settings);
-            match run::run(&settings) {
-                Ok(summary) => (summary.to_string(), summary.exit_code()),
-                Err(error) => {
-                    log::error!("{error}");
-                    (String::new(), error.exit_code())
-                }
-            }
-        }
-        Ok(Action::Check(settings)) => {
-            start_log(&settings);
-            check::check(&settings)
-        }
-        Ok(Action::Help) => (cli::HELP.to_owned(), 0),
-        Ok(Action::Version) => (
-            concat!("vieter ", env!("CARGO_PKG_VERSION"), "\n").to_owned(),
-            0,
-        ),
+    let end = match cli::parse(std::env::args_os().skip(1), &env) {
+        Ok(action) => act(action),
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "vieter: {error}");
-            (String::new(), error.exit_code())
+            End::new("", error.exit_code())
         }
     };
     // A reader that has gone away is no reason to panic, or to fail.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    ExitCode::from(exit_code)
+    let _ = std::io::stdout().write_all(end.text.as_bytes());
+    ExitCode::from(end.exit_code)
+}
+
+fn act(action: Action) -> End {
+    match action {
+        Action::Help => End::new(cli::HELP, 0),
+        Action::Version => End::new(concat!("vieter ", env!("CARGO_PKG_VERSION"), "\n"), 0),
+        Action::Check(settings) => {
+            start_log(settings.log_level);
+            match check::check(&settings.run, Server::new(settings.server)) {
+                Ok(checked) => End::new(checked.text, checked.exit_code),
+                Err(error) => End::failed(&error),
+            }
+        }
+        Action::Build(settings) => {
+            start_log(settings.log_level);
+            match run::run(&settings.run, Server::new(settings.server)) {
+                Ok(summary) => End::new(summary.to_string(), summary.exit_code()),
+                Err(error) => End::failed(&error),
+            }
+        }
+    }
+}
+
+impl End {
+    fn new(text: impl Into<String>, exit_code: u8) -> End {
+        let text = text.into();
+        End { text, exit_code }
+    }
+
+    fn failed(error: &Error) -> End {
+        log::error!("{error}");
+        End::new("", error.exit_code())
+    }
 }
 
 /// Our own messages only: ureq's would show the headers of requests, and one of them is the key.
-fn start_log(settings: &Settings) {
+fn start_log(level: LevelFilter) {
     env_logger::Builder::new()
-        .filter_module("vieter", settings.log_level)
+        .filter_module("vieter", level)
         .format(|out, record| {
             let time = utc(SystemTime::now());
             writeln!(out, "{time} {:<5} {}", record.level(), record.args())
@@ -50,6 +74,7 @@ fn start_log(settings: &Settings) {
         .init();
 }
 
+#[allow(clippy::arithmetic_side_effects)] // Of seconds since 1970, which no clock makes too many.
 /// A time as RFC 3339 has it, to the second. The date is Howard Hinnant's `civil_from_days`.
 fn utc(time: SystemTime) -> String {
     let seconds = time

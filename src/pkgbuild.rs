@@ -1,38 +1,23 @@
 //! What a PKGBUILD says: its names, its version, its dependencies. It is bash, so only a bash can read it, and
-//! that bash runs in the build container, as the build user.
+//! that bash runs in the build container, as the build user (`scripts/read.sh`). Here is what it prints.
 
-use crate::error::Error;
-use crate::output::one_line;
-
-/// Reads makepkg.conf and the PKGBUILD of the working directory as makepkg does, and prints what [`parse`]
-/// takes, each field ended by a NUL. What the PKGBUILD itself prints goes to the standard error.
-pub const READ: &str = r#"
-for conf in /etc/makepkg.conf /etc/makepkg.conf.d/*.conf; do
-    [[ ! -r $conf ]] || source "$conf" >&2
-done
-cd -P . && [[ $PWD/ == /build/repo/* ]] || { echo 'the path leads out of the repository' >&2; exit 1; }
-[[ -f PKGBUILD ]] || { echo 'there is no PKGBUILD' >&2; exit 1; }
-startdir=$PWD
-source ./PKGBUILD >&2 || exit 1
-declare -F pkgver >/dev/null && has_pkgver=yes || has_pkgver=
-printf '%s\0' "$has_pkgver" "${pkgbase:-${pkgname[0]}}" "$epoch" "$pkgver" "$pkgrel" \
-    "${#pkgname[@]}" "${pkgname[@]}" "${#validpgpkeys[@]}" "${validpgpkeys[@]}"
-for _list in {depends,makedepends,checkdepends}{,_"$CARCH"}; do
-    _list+=[@]; printf '%s\0' "${!_list}"
-done
-"#;
+use crate::error::{Error, Result};
+use crate::text::one_line;
+use crate::words::{PackageName, Version};
 
 /// The most packages and keys that a PKGBUILD may name: each is a request to a server.
 const MAX_NAMES: usize = 500;
 
-/// The names and the version of a PKGBUILD.
+/// What a PKGBUILD says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pkgbuild {
-    pub pkgbase: String,
+    /// What the packages are called together: the name of the only one, as a rule.
+    pub pkgbase: PackageName,
     /// The packages that it makes: one, or more if it is a split package.
-    pub names: Vec<String>,
-    /// `[epoch:]pkgver-pkgrel`
-    pub version: String,
+    pub names: Vec<PackageName>,
+    epoch: String,
+    pkgver: String,
+    pkgrel: String,
     /// Whether it has a `pkgver()` function, so that its version is known only after a look at the sources.
     pub has_pkgver: bool,
     /// The fingerprints that its sources may be signed with (`validpgpkeys`).
@@ -42,96 +27,82 @@ pub struct Pkgbuild {
     pub dependencies: Vec<String>,
 }
 
-/// Takes what [`READ`] prints.
+impl Pkgbuild {
+    /// The version of its packages.
+    ///
+    /// # Errors
+    /// Epoch, pkgver and pkgrel make none. Before `pkgver()` was run that may well be.
+    pub fn version(&self) -> Result<Version> {
+        let version = Version::new(&self.epoch, &self.pkgver, &self.pkgrel);
+        version.map_err(|error| unreadable(&error))
+    }
+}
+
+/// Takes what `scripts/read.sh` prints.
 ///
 /// # Errors
-/// Missing fields, and names or versions that are none.
-pub fn parse(printed: &[u8]) -> Result<Pkgbuild, Error> {
-    let bad = |what: &str, why| {
-        let what = format!("reading the PKGBUILD: {:?}", one_line(what, 100));
-        Err(Error::unusable(what, why))
-    };
+/// Missing fields, and names that are none.
+pub fn parse(printed: &[u8]) -> Result<Pkgbuild> {
+    let bad = |what: &str, why: &str| unreadable(format!("{:?} {why}", one_line(what, 100)));
     let text = String::from_utf8_lossy(printed);
-    let fields: Vec<&str> = text.strip_suffix('\0').unwrap_or("").split('\0').collect();
-    let [has_pkgver, pkgbase, epoch, pkgver, pkgrel, rest @ ..] = fields.as_slice() else {
-        return bad(&text, "it ended before it was read to its end");
+    let mut fields = text.strip_suffix('\0').unwrap_or("").split('\0');
+    let mut field = || fields.next();
+    let (Some(has_pkgver), Some(pkgbase), Some(epoch), Some(pkgver), Some(pkgrel)) =
+        (field(), field(), field(), field(), field())
+    else {
+        return Err(bad(&text, "ended before it was read to its end"));
     };
-    // As many as the number before them says.
-    let mut rest = rest.iter().copied();
-    let mut list = || {
-        let count = rest.next()?.parse().ok()?;
-        let list: Vec<&str> = rest.by_ref().take(count).collect();
-        Some(list).filter(|it| it.len() == count)
+    let (Some(names), Some(mut keys)) = (take_list(&mut fields), take_list(&mut fields)) else {
+        return Err(bad(pkgbase, "is cut short"));
     };
-    let (Some(names), Some(mut keys)) = (list(), list()) else {
-        return bad(pkgbase, "is cut short");
-    };
-    if names.is_empty() || names.len() + keys.len() > MAX_NAMES {
-        return bad(pkgbase, "has no pkgname, or too many");
+    if names.is_empty() || names.len().saturating_add(keys.len()) > MAX_NAMES {
+        return Err(bad(pkgbase, "has no pkgname, or too many"));
     }
     // What is no fingerprint is for makepkg to complain of.
     keys.retain(|key| !key.is_empty() && key.bytes().all(|it| it.is_ascii_hexdigit()));
-    let mut dependencies: Vec<&str> = rest.filter(|it| !it.is_empty()).collect();
+    let mut dependencies: Vec<String> = fields
+        .filter(|it| !it.is_empty())
+        .map(str::to_owned)
+        .collect();
     dependencies.sort_unstable();
     dependencies.dedup();
-    let odd = |it: &&&str| !is_package_name(it);
-    if let Some(name) = names.iter().chain([pkgbase]).find(odd) {
-        return bad(name, "is not a package name");
-    }
-    let version = match *epoch {
-        "" | "0" => format!("{pkgver}-{pkgrel}"),
-        epoch => format!("{epoch}:{pkgver}-{pkgrel}"),
-    };
-    if pkgver.is_empty() || pkgrel.is_empty() || !is_version(&version) {
-        return bad(&version, "is not a version");
-    }
-    let owned = |all: Vec<&str>| all.into_iter().map(str::to_owned).collect();
+    let names: Result<Vec<PackageName>> = names.into_iter().map(str::parse).collect();
     Ok(Pkgbuild {
-        pkgbase: (*pkgbase).to_owned(),
-        names: owned(names),
-        version,
+        pkgbase: pkgbase.parse().map_err(|error| unreadable(&error))?,
+        names: names.map_err(|error| unreadable(&error))?,
+        epoch: epoch.to_owned(),
+        pkgver: pkgver.to_owned(),
+        pkgrel: pkgrel.to_owned(),
         has_pkgver: !has_pkgver.is_empty(),
-        keys: owned(keys),
-        dependencies: owned(dependencies),
+        keys: keys.into_iter().map(str::to_owned).collect(),
+        dependencies,
     })
 }
 
-/// Name and version of a package archive, from its `.PKGINFO` (what it is called doesn't count).
-///
-/// # Errors
-/// A missing or impossible name or version.
-pub fn parse_pkginfo(pkginfo: &str) -> Result<(String, String), Error> {
-    let pairs = || pkginfo.lines().filter_map(|line| line.split_once(" = "));
-    let value = |key| pairs().find(|it| it.0 == key).map_or("", |it| it.1);
-    let (name, version) = (value("pkgname"), value("pkgver"));
-    if !is_package_name(name) || !is_version(version) {
-        let what = "reading the .PKGINFO of a package archive";
-        return Err(Error::unusable(what, "it has no pkgname and pkgver"));
-    }
-    Ok((name.to_owned(), version.to_owned()))
+/// As many of the next fields as the first of them says.
+fn take_list<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Vec<&'a str>> {
+    let count: usize = fields.next()?.parse().ok()?;
+    let list: Vec<&str> = fields.by_ref().take(count).collect();
+    (list.len() == count).then_some(list)
 }
 
-/// What makepkg allows in a package's name (and pacman in a repository's): ASCII letters, digits and `@._+-`, not
-/// starting with `-` or `.`, which a command or a path would take for something else.
-pub fn is_package_name(name: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"@._+-".contains(&byte);
-    !name.is_empty() && !name.starts_with(['-', '.']) && name.bytes().all(is_allowed)
-}
-
-fn is_version(version: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'/';
-    (1..=256).contains(&version.len()) && version.bytes().all(is_allowed)
+fn unreadable(why: impl std::fmt::Display) -> Error {
+    Error::unusable("reading the PKGBUILD", why)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn version(pkgbuild: &Pkgbuild) -> String {
+        pkgbuild.version().unwrap().to_string()
+    }
+
     #[test]
     fn names_and_version_are_read() {
         let plain = parse(b"\0foo\0\x001.0\x001\x001\0foo\x000\0").unwrap();
         assert_eq!(
-            (plain.pkgbase.as_str(), plain.version.as_str()),
+            (plain.pkgbase.as_str(), version(&plain).as_str()),
             ("foo", "1.0-1")
         );
         assert!(!plain.has_pkgver);
@@ -155,17 +126,20 @@ mod tests {
             "",
         ];
         let split = parse(split.map(|it| format!("{it}\0")).concat().as_bytes()).unwrap();
-        assert_eq!(split.version, "2:1.0-1.1");
-        assert_eq!(split.names, ["lib++", "lib-docs"]);
+        assert_eq!(version(&split), "2:1.0-1.1");
+        assert_eq!(
+            split
+                .names
+                .iter()
+                .map(PackageName::as_str)
+                .collect::<Vec<_>>(),
+            ["lib++", "lib-docs"]
+        );
         assert!(split.has_pkgver);
         assert_eq!(split.keys, ["ABCDEF01"]);
         assert_eq!(split.dependencies, ["a", "b>=1"]);
-        assert_eq!(
-            parse(b"\0foo\x000\x001.0\x001\x001\0foo\x000\0")
-                .unwrap()
-                .version,
-            "1.0-1"
-        );
+        let without_epoch = parse(b"\0foo\x000\x001.0\x001\x001\0foo\x000\0").unwrap();
+        assert_eq!(version(&without_epoch), "1.0-1");
     }
 
     #[test]
@@ -190,21 +164,10 @@ mod tests {
             b"\0foo\0\x001.0\x001\x001\0f\xffo\x000\0",
         ] {
             assert!(
-                parse(printed).is_err(),
+                parse(printed).and_then(|it| it.version()).is_err(),
                 "{}",
                 String::from_utf8_lossy(printed)
             );
         }
-    }
-
-    #[test]
-    fn a_pkginfo_tells_name_and_version() {
-        let info = "# Generated by makepkg\npkgname = foo\npkgbase = bar\npkgver = 1:2.0-1\n";
-        assert_eq!(
-            parse_pkginfo(info).unwrap(),
-            ("foo".to_owned(), "1:2.0-1".to_owned())
-        );
-        assert!(parse_pkginfo("").is_err());
-        assert!(parse_pkginfo("pkgname = a/b\npkgver = 1-1\n").is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! A container that can't outlive us.
+//! A container that can't outlive us, and the commands in it.
 //!
 //! Its first process is `cat` on a standard input that we hold open and never write to. When we let go, whether
 //! by dropping the value or by being killed, the kernel closes the connection, the engine closes the input,
@@ -7,17 +7,12 @@
 
 use std::io::{Error as IoError, Read, Result as IoResult};
 
-use serde_json::json;
-use ureq::Body;
-
+use super::types::{ContainerConfig, ExecConfig, Healthcheck, HostConfig, ImageRef};
 use super::{Engine, RUN_LABEL, Stream, engine};
-use crate::error::{Error, Kind};
-use crate::http::Deadline;
-use crate::output::Output;
-
-/// What pacman needs of root's powers to unpack and own files and to run scriptlets in a chroot (SETFCAP for
-/// packages with file capabilities). All others are dropped, for root too.
-const CAPABILITIES: &str = "CHOWN DAC_OVERRIDE FOWNER FSETID SETFCAP SETGID SETUID SYS_CHROOT";
+use crate::error::{Error, Kind, Result};
+use crate::http::{Answer, Deadline};
+use crate::text::Output;
+use crate::words::RunId;
 
 /// The most that a command may print whose output is read whole, or in one of its fields, in bytes.
 const MAX_CAPTURED: u64 = 1024 * 1024;
@@ -25,13 +20,16 @@ const MAX_CAPTURED: u64 = 1024 * 1024;
 /// For messages.
 const TOO_MUCH: &str = "it prints more than 1 MiB";
 
-/// A command for an exec: an argument array, never parsed by a shell.
+/// A command for an exec: an argument array, never parsed by a shell of ours.
+#[derive(Clone, Debug)]
 pub struct Command<'a> {
     /// What it does, for messages: `git clone`, `makepkg`.
     pub doing: &'a str,
-    pub argv: &'a [&'a str],
+    /// The program, and its arguments.
+    pub argv: Vec<&'a str>,
     /// A user name or uid of the container.
     pub user: &'a str,
+    /// Where it runs.
     pub workdir: &'a str,
     /// `NAME=value`; the rest comes from the image.
     pub env: &'a [&'a str],
@@ -40,78 +38,107 @@ pub struct Command<'a> {
 /// A running container; dropping it removes it.
 pub struct Container<'e> {
     engine: &'e Engine,
-    pub id: String,
-    stdin: Option<Body>,
-    /// When the commands in it are given up.
-    pub deadline: Deadline,
-    /// Whether its removal is left to the engine.
-    pub is_left: bool,
+    id: String,
+    /// The connection that keeps it alive.
+    stdin: Option<Answer>,
+    deadline: Deadline,
+    /// Whether its removal is the engine's.
+    is_let_go: bool,
 }
 
 impl<'e> Container<'e> {
-    /// Creates, attaches to and starts a container of `image`, labelled with `run`.
+    /// Creates, attaches to and starts a container of `image`, labelled with `run`. Commands in it are given up at
+    /// `deadline`.
     ///
     /// # Errors
     /// Those of the requests; status 409 when `name` is taken.
     pub fn start(
         engine: &'e Engine,
         name: Option<&str>,
-        image: &str,
-        run: &str,
-        network: Option<&str>,
+        image: &ImageRef,
+        run: &RunId,
+        host_config: HostConfig,
         deadline: Deadline,
-    ) -> Result<Self, Error> {
-        let mut host = json!({
-            "AutoRemove": true, "LogConfig": {"Type": "none"}, "SecurityOpt": ["no-new-privileges"],
-            "CapDrop": ["ALL"], "CapAdd": CAPABILITIES.split(' ').collect::<Vec<_>>(),
-        });
-        if let Some(network) = network {
-            host["NetworkMode"] = network.into();
-        }
-        let config = json!({
-            "Image": image, "Labels": {RUN_LABEL: run}, "HostConfig": host, "Healthcheck": {"Test": ["NONE"]},
-            "Entrypoint": ["cat"], "Cmd": [], "User": "0", "WorkingDir": "/",
-            "OpenStdin": true, "StdinOnce": true, "AttachStdin": true, "AttachStdout": false, "AttachStderr": false,
-        });
+    ) -> Result<Self> {
+        let config = ContainerConfig {
+            image: image.to_string(),
+            labels: [(RUN_LABEL, run.as_str())].into(),
+            entrypoint: ["cat"],
+            cmd: [],
+            user: "0",
+            working_dir: "/",
+            open_stdin: true,
+            stdin_once: true,
+            attach_stdin: true,
+            healthcheck: Healthcheck { test: ["NONE"] },
+            host_config,
+        };
         let mut container = Container {
             engine,
-            id: engine.create_container(name, config)?,
+            id: engine.create_container(name, &config, deadline)?,
             stdin: None,
             deadline,
-            is_left: false,
+            is_let_go: false,
         };
         // Attached before it is started, so that it never runs without us.
-        container.stdin = Some(engine.attach_stdin(&container.id)?);
-        engine.start_container(&container.id)?;
+        container.stdin = Some(engine.attach_stdin(&container.id, deadline)?);
+        engine.start_container(&container.id, deadline)?;
         Ok(container)
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// When the commands in it are given up.
+    pub fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// The same, but commands in it are given up at `deadline`: it is handed on to something else.
+    pub fn until(mut self, deadline: Deadline) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Lets it go without waiting for its removal, which the engine does when our connection has gone. Only for a
+    /// container in which nothing can keep its first process's input open, on an engine that sees us go.
+    pub fn let_go(mut self) {
+        self.is_let_go = true;
     }
 
     /// Whether it is still there: somebody may have removed it, or cut our connection.
     ///
     /// # Errors
     /// Those of the request.
-    pub fn is_running(&self) -> Result<bool, Error> {
-        let found = self.engine.inspect_container(&self.id)?;
-        Ok(found.is_some_and(|it| it.is_running))
+    pub fn is_running(&self, deadline: Deadline) -> Result<bool> {
+        let found = self.engine.inspect_container(&self.id, deadline)?;
+        Ok(found.is_some_and(|it| it.state.running))
     }
 
     /// Starts a command.
     ///
     /// # Errors
     /// Those of the requests; a command that isn't there.
-    pub fn exec(&self, command: &Command) -> Result<Exec<'_>, Error> {
+    pub fn exec(&self, command: &Command) -> Result<Exec<'_>> {
         log::debug!("{}: {:?}", command.doing, command.argv);
-        let config = json!({
-            "AttachStdout": true, "AttachStderr": true,
-            "Cmd": command.argv, "User": command.user, "WorkingDir": command.workdir, "Env": command.env,
-        });
-        let (id, frames) = self.engine.exec(&self.id, config, self.deadline)?;
+        let config = ExecConfig {
+            attach_stdout: true,
+            attach_stderr: true,
+            cmd: &command.argv,
+            user: command.user,
+            working_dir: command.workdir,
+            env: command.env,
+        };
+        let (id, frames) = self.engine.exec(&self.id, &config, self.deadline)?;
+        let (doing, output) = (command.doing.to_owned(), Output::default());
         Ok(Exec {
             container: self,
             id,
-            doing: command.doing.to_owned(),
+            doing,
             frames,
-            output: Output::default(),
+            output,
         })
     }
 
@@ -119,13 +146,13 @@ impl<'e> Container<'e> {
     ///
     /// # Errors
     /// Those of [`Container::exec`]; any end but exit code 0, with the last lines of the output.
-    pub fn run(&self, command: &Command) -> Result<(), Error> {
+    pub fn run(&self, command: &Command) -> Result<()> {
         let mut exec = self.exec(command)?;
         let mut buffer = [0; 8192];
         let read = loop {
             match exec.frames.read(&mut buffer) {
                 Ok(0) => break Ok(()),
-                Ok(n) => exec.output.push(&buffer[..n]),
+                Ok(n) => exec.output.push(buffer.get(..n).unwrap_or(&buffer)),
                 Err(error) => break Err(error),
             }
         };
@@ -136,19 +163,17 @@ impl<'e> Container<'e> {
     ///
     /// # Errors
     /// Those of [`Container::exec`] and [`Exec::rest`].
-    pub fn capture(&self, command: &Command) -> Result<Vec<u8>, Error> {
+    pub fn read(&self, command: &Command) -> Result<Vec<u8>> {
         self.exec(command)?.rest()
     }
 }
 
 impl Drop for Container<'_> {
-    /// Removes it at once; what can't be, or is left, goes when the connection does.
+    /// Removes it, unless that is the engine's. If it can't be, it goes when the connection does.
     fn drop(&mut self) {
-        if self.is_left {
-            return;
-        }
-        if let Err(error) = self.engine.remove_container(&self.id) {
-            log::warn!("{error}");
+        if !self.is_let_go {
+            let removed = self.engine.remove_container(&self.id);
+            let _ = removed.inspect_err(|error| log::warn!("{error}"));
         }
     }
 }
@@ -158,23 +183,27 @@ impl Drop for Container<'_> {
 pub struct Exec<'c> {
     container: &'c Container<'c>,
     id: String,
-    /// What it does now, for messages.
-    pub doing: String,
+    doing: String,
     frames: engine::Output,
     output: Output,
 }
 
 impl Exec<'_> {
+    /// Says what it does from here on, for messages: one command may do two things.
+    pub fn goes_on_to(&mut self, doing: &str) {
+        doing.clone_into(&mut self.doing);
+    }
+
     /// The next of the fields that the command prints, each ended by a NUL.
     ///
     /// # Errors
     /// The command's end, of whatever kind; a field of more than a mebibyte.
-    pub fn field(&mut self) -> Result<String, Error> {
+    pub fn field(&mut self) -> Result<String> {
         let (mut field, mut byte) = (vec![], [0]);
         let read = loop {
             match self.read(&mut byte) {
                 Ok(1) if byte == [0] => return Ok(String::from_utf8_lossy(&field).into_owned()),
-                Ok(1) if (field.len() as u64) < MAX_CAPTURED => field.push(byte[0]),
+                Ok(1) if (field.len() as u64) < MAX_CAPTURED => field.extend(byte),
                 Ok(1) => break Err(IoError::other(TOO_MUCH)),
                 ended => break ended.map(drop),
             }
@@ -187,13 +216,15 @@ impl Exec<'_> {
     ///
     /// # Errors
     /// Any end but exit code 0, with the last lines of the output; more than a mebibyte of it.
-    pub fn rest(&mut self) -> Result<Vec<u8>, Error> {
+    pub fn rest(&mut self) -> Result<Vec<u8>> {
         let mut rest = Vec::with_capacity(8192);
-        let mut read = self.take(MAX_CAPTURED + 1).read_to_end(&mut rest).map(drop);
+        let most = MAX_CAPTURED.saturating_add(1);
+        let mut read = self.take(most).read_to_end(&mut rest).map(drop);
         if rest.len() as u64 > MAX_CAPTURED {
             read = Err(IoError::other(TOO_MUCH));
         }
-        self.finish(&rest, read).map(|()| rest)
+        self.finish(&rest, read)?;
+        Ok(rest)
     }
 
     /// Tells how the command ended, once its output has: `read` is how that went, `printed` what it wrote to its standard
@@ -201,24 +232,35 @@ impl Exec<'_> {
     ///
     /// # Errors
     /// Any end but exit code 0, with the last lines of the output.
-    fn finish(&mut self, printed: &[u8], read: IoResult<()>) -> Result<(), Error> {
-        let it = self.container;
-        let code = read.map_err(|error| error.to_string()).and_then(|()| {
-            let code = it.engine.exec_exit_code(&it.id, &self.id, it.deadline);
-            code.map_err(|error| error.to_string())
-        });
-        let (code, ended) = match code {
+    fn finish(&mut self, printed: &[u8], read: IoResult<()>) -> Result<()> {
+        let Container {
+            engine,
+            id,
+            deadline,
+            ..
+        } = self.container;
+        let ended = read.map_err(|error| Error::new(Kind::NoAnswer, error.to_string()));
+        let code = ended.and_then(|()| engine.exec_exit_code(id, &self.id, *deadline));
+        let (kind, how) = match code {
             Ok(0) => return Ok(()),
-            _ if it.deadline.left().is_zero() => (None, "stopped at the time limit".to_owned()),
-            Ok(code) => (Some(code), format!("ended with exit code {code}")),
-            Err(reason) => (None, format!("was lost: {reason}")),
+            _ if deadline.has_passed() => (Kind::Lost, "stopped at the time limit".to_owned()),
+            Ok(code) => (Kind::Exit(code), format!("ended with exit code {code}")),
+            Err(error) => (Kind::Lost, format!("was lost: {error}")),
         };
-        let mut error = Error::new(Kind::Command(code), format!("{}: {ended}", self.doing));
-        if code.is_some() && self.output.last_lines().is_empty() {
+        if matches!(kind, Kind::Exit(_)) && self.output.last_lines().is_empty() {
             self.output.push(printed);
         }
+        let mut error = Error::new(kind, format!("{}: {how}", self.doing));
         error.output = self.output.last_lines();
         Err(error)
+    }
+
+    /// The end of a command whose standard output has been read to its end.
+    ///
+    /// # Errors
+    /// Any end but exit code 0, with the last lines of the output.
+    pub fn end(&mut self) -> Result<()> {
+        self.finish(&[], Ok(()))
     }
 }
 
@@ -227,7 +269,7 @@ impl Read for Exec<'_> {
         while self.frames.next_stream()? == Some(Stream::Stderr) {
             let mut printed = [0; 8192];
             let n = self.frames.read(&mut printed)?;
-            self.output.push(&printed[..n]);
+            self.output.push(printed.get(..n).unwrap_or(&printed));
         }
         self.frames.read(buffer)
     }

@@ -5,7 +5,9 @@ use std::io::{Error, ErrorKind, Read, Result};
 /// Which of its two streams a command wrote to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
+    /// Its standard output.
     Stdout,
+    /// Its standard error.
     Stderr,
 }
 
@@ -14,8 +16,11 @@ pub struct Frames<R> {
     reader: R,
     stream: Stream,
     /// Bytes of the current frame that are not read yet.
-    left: usize,
+    left: u32,
 }
+
+/// The length of a frame's header, in bytes.
+const HEADER: usize = 8;
 
 impl<R: Read> Frames<R> {
     /// Reads frames from `reader` until it ends.
@@ -34,32 +39,25 @@ impl<R: Read> Frames<R> {
     /// [`ErrorKind::InvalidData`] when something else than a header stands where one has to be.
     pub fn next_stream(&mut self) -> Result<Option<Stream>> {
         while self.left == 0 {
-            if !self.next_frame()? {
-                return Ok(None);
-            }
+            let mut header = Vec::with_capacity(HEADER);
+            self.reader
+                .by_ref()
+                .take(HEADER as u64)
+                .read_to_end(&mut header)?;
+            let (stream, length) = match *header {
+                [] => return Ok(None),
+                [1, 0, 0, 0, a, b, c, d] => (Stream::Stdout, [a, b, c, d]),
+                [2, 0, 0, 0, a, b, c, d] => (Stream::Stderr, [a, b, c, d]),
+                _ if header.len() < HEADER => return Err(ErrorKind::UnexpectedEof.into()),
+                _ => {
+                    let message = format!("not the header of an output frame: {header:?}");
+                    return Err(Error::new(ErrorKind::InvalidData, message));
+                }
+            };
+            self.stream = stream;
+            self.left = u32::from_be_bytes(length);
         }
         Ok(Some(self.stream))
-    }
-
-    /// Reads a header; false when the stream ends before one.
-    fn next_frame(&mut self) -> Result<bool> {
-        let mut header = [0; 8];
-        let first = self.reader.read(&mut header)?;
-        if first == 0 {
-            return Ok(false);
-        }
-        self.reader.read_exact(&mut header[first..])?;
-        self.stream = match header {
-            [1, 0, 0, 0, ..] => Stream::Stdout,
-            [2, 0, 0, 0, ..] => Stream::Stderr,
-            _ => {
-                let message = format!("not the header of an output frame: {header:?}");
-                return Err(Error::new(ErrorKind::InvalidData, message));
-            }
-        };
-        let [.., a, b, c, d] = header;
-        self.left = u32::from_be_bytes([a, b, c, d]) as usize;
-        Ok(true)
     }
 }
 
@@ -67,15 +65,16 @@ impl<R: Read> Read for Frames<R> {
     /// The bytes of both streams, as they come: those of one call are all of [`Frames::next_stream`]. A reader that
     /// ends inside a frame is an error ([`ErrorKind::UnexpectedEof`]).
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        if self.next_stream()?.is_none() {
+        if buffer.is_empty() || self.next_stream()?.is_none() {
             return Ok(0);
         }
-        let wanted = self.left.min(buffer.len());
-        let read = self.reader.read(&mut buffer[..wanted])?;
-        if read == 0 && wanted > 0 {
+        let read = self.reader.by_ref().take(self.left.into()).read(buffer)?;
+        if read == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        self.left -= read;
+        self.left = self
+            .left
+            .saturating_sub(u32::try_from(read).unwrap_or(u32::MAX));
         Ok(read)
     }
 }

@@ -1,10 +1,13 @@
-//! The Docker Engine, as far as we need it: the API over its socket, and a container that can't outlive us.
+//! The Docker Engine, as far as we need it: the API over its socket, and a container that can't outlive us. Not here:
+//! what runs in a container, and as whom (`sandbox`).
 
 mod container;
 mod engine;
 mod frames;
 mod socket;
+pub mod types;
 
 pub use container::{Command, Container, Exec};
-pub use engine::{Engine, Found, Host, RUN_LABEL};
+pub use engine::{Engine, Host};
 pub use frames::{Frames, Stream};
+pub use types::{HostConfig, ImageRef, Labels, RUN_LABEL};

@@ -50,8 +50,10 @@ impl Transport for UnixTransport {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         self.stream.set_write_timeout(socket_timeout(timeout)?)?;
-        let output = &self.buffers.output()[..amount];
-        let written = self.stream.write_all(output);
+        let output = self.buffers.output();
+        let written = self
+            .stream
+            .write_all(output.get(..amount).unwrap_or(output));
         written.map_err(|error| timed_out(error, timeout))
     }
 

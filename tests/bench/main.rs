@@ -2,6 +2,16 @@
 //! the tests, and a table of medians with the targets beside it. Ratios are taken pair by pair, so that they hold when
 //! the machine's speed drifts.
 
+// Tests may panic: that is how they fail.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::arithmetic_side_effects
+)]
+
 #[path = "../standin/server.rs"]
 mod standin;
 #[allow(dead_code)]

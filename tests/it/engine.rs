@@ -8,17 +8,30 @@ use std::time::Duration;
 
 use vieter::docker::{Command, Container, Engine, Host};
 use vieter::http::Deadline;
+use vieter::sandbox::{self, Sandbox};
 
 use crate::util::{BASE_IMAGE, World, assert_nothing_left, trivial};
 
 fn sh<'a>(argv: &'a [&'a str]) -> Command<'a> {
     Command {
         doing: "sh",
-        argv,
+        argv: argv.to_vec(),
         user: "0",
         workdir: "/",
         env: &[],
     }
+}
+
+fn start(engine: &Engine, deadline: Deadline) -> Container<'_> {
+    let settings = &sandbox::Settings { network: None };
+    let run = "test".parse().unwrap();
+    let sandbox = Sandbox {
+        engine,
+        run,
+        settings,
+    };
+    let image = BASE_IMAGE.parse().unwrap();
+    sandbox.start(None, &image, deadline).unwrap()
 }
 
 #[test]
@@ -26,8 +39,8 @@ fn exit_codes_and_output_are_those_of_the_command() {
     let _world = World::new();
     let engine = Engine::open(&Host::Unix("/var/run/docker.sock".into())).unwrap();
     let deadline = Deadline::after(Duration::from_secs(60));
-    let container = Container::start(&engine, None, &BASE_IMAGE, "test", None, deadline).unwrap();
-    let script = |script: &str| container.capture(&sh(&["bash", "-c", script]));
+    let container = start(&engine, deadline);
+    let script = |script: &str| container.read(&sh(&["bash", "-c", script]));
 
     assert_eq!(script("echo out; echo err >&2").unwrap(), b"out\n");
     let error = script("echo out; echo err >&2; exit 3")
@@ -48,7 +61,7 @@ fn exit_codes_and_output_are_those_of_the_command() {
     let missing = ["no-such-command"];
     for error in [
         container.run(&sh(&missing)).unwrap_err(),
-        container.capture(&sh(&missing)).unwrap_err(),
+        container.read(&sh(&missing)).unwrap_err(),
         container.exec(&sh(&missing)).unwrap().field().unwrap_err(),
     ] {
         let error = error.to_string();
@@ -62,7 +75,7 @@ fn exit_codes_and_output_are_those_of_the_command() {
     drop(container);
 
     let short = Deadline::after(Duration::from_secs(10));
-    let container = Container::start(&engine, None, &BASE_IMAGE, "test", None, short).unwrap();
+    let container = start(&engine, short);
     let error = container
         .run(&sh(&["bash", "-c", "echo on time; sleep 1000"]))
         .unwrap_err();

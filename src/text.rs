@@ -1,5 +1,5 @@
-//! What commands in a container print: passed to the log line by line, the end of it kept for the message
-//! of a failure. It comes from strangers, so it is made printable before it reaches a terminal or a log.
+//! Text from strangers, made fit for a terminal or a log: what commands in a container print, and what stands in
+//! messages. Not here: what any of it means.
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 const KEPT_BYTES: usize = 16 * 1024;
 const SHOWN_LINES: usize = 40;
 
-/// The end of what a command has printed.
+/// What a command prints: passed to the log line by line, its end kept for the message of a failure.
 #[derive(Default)]
 pub struct Output {
     end: VecDeque<u8>,
@@ -17,9 +17,9 @@ pub struct Output {
 impl Output {
     /// Takes the next bytes. Lines that are complete go to the log, at level debug.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.end
-            .extend(&bytes[bytes.len().saturating_sub(KEPT_BYTES)..]);
-        self.end.drain(..self.end.len().saturating_sub(KEPT_BYTES));
+        self.end.extend(bytes);
+        let too_many = self.end.len().saturating_sub(KEPT_BYTES);
+        self.end.drain(..too_many);
         if !log::log_enabled!(log::Level::Debug) {
             return;
         }
@@ -35,11 +35,17 @@ impl Output {
     /// The last lines, printable.
     pub fn last_lines(&self) -> String {
         let bytes: Vec<u8> = self.end.iter().copied().collect();
-        let text = String::from_utf8_lossy(&bytes);
-        let shown = |line: &str| last_overwrite(&printable(line.as_bytes())).to_owned();
-        let mut lines: Vec<String> = text.lines().map(shown).collect();
-        lines.retain(|line| !line.trim().is_empty());
-        lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
+        let mut lines = vec![];
+        for line in String::from_utf8_lossy(&bytes).lines() {
+            let line = printable(line.as_bytes());
+            let shown = last_overwrite(&line);
+            if !shown.trim().is_empty() {
+                lines.push(shown.to_owned());
+            }
+        }
+        let too_many = lines.len().saturating_sub(SHOWN_LINES);
+        lines.drain(..too_many);
+        lines.join("\n")
     }
 }
 
@@ -53,12 +59,15 @@ fn last_overwrite(line: &str) -> &str {
 /// end, dropped, so that no stranger moves our reader's cursor or forges a log line. Carriage returns stay.
 pub fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let shown = text.trim_end_matches('\n').chars().map(|c| match c {
-        '\r' | '\t' => c.to_string(),
-        c if c.is_control() || is_invisible(c) => c.escape_unicode().to_string(),
-        c => c.to_string(),
-    });
-    shown.collect()
+    let mut shown = String::with_capacity(text.len());
+    for c in text.trim_end_matches('\n').chars() {
+        match c {
+            '\r' | '\t' => shown.push(c),
+            c if c.is_control() || is_invisible(c) => shown.extend(c.escape_unicode()),
+            c => shown.push(c),
+        }
+    }
+    shown
 }
 
 /// The characters of Unicode that reorder or hide what is around them.
@@ -69,8 +78,9 @@ fn is_invisible(c: char) -> bool {
 /// A message from outside on one line, at most `limit` characters.
 pub fn one_line(text: &str, limit: usize) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut line: String = printable(text.as_bytes()).chars().take(limit).collect();
-    if line.len() < text.len() && line.chars().count() == limit {
+    let text = printable(text.as_bytes());
+    let mut line: String = text.chars().take(limit).collect();
+    if line.len() < text.len() {
         line.push('…');
     }
     line

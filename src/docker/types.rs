@@ -1,0 +1,309 @@
+//! The JSON of the Engine API, as far as we read and write it. The names are the API's own
+//! (<https://docs.docker.com/reference/api/engine/>), and whatever else an answer holds is passed over. Not here: the
+//! requests (`engine`), and what a container is given (`sandbox`).
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The label that every container and image of ours bears; its value names the run.
+pub const RUN_LABEL: &str = "vieter.run";
+
+/// The labels of a container or an image. A container has its image's, too.
+pub type Labels = BTreeMap<String, String>;
+
+/// `GET /version`. What an engine leaves out is for the message to say.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Version {
+    /// The newest API version that it speaks.
+    pub api_version: Option<String>,
+    /// The oldest.
+    #[serde(rename = "MinAPIVersion")]
+    pub min_api_version: Option<String>,
+    /// The engine's own version.
+    pub version: Option<String>,
+}
+
+/// `GET /info`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Info {
+    /// As `uname -m` prints it.
+    pub architecture: String,
+}
+
+/// One message of the stream that `POST /images/create` answers with. All of it may be missing.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PullMessage {
+    /// A layer.
+    pub id: String,
+    /// What is being done with it.
+    pub status: String,
+    /// How far it is, as a bar, of which there is one with every few kilobytes.
+    pub progress: Option<String>,
+    /// Why the pull failed; the older form.
+    pub error: Option<String>,
+    /// Why the pull failed.
+    pub error_detail: Option<PullError>,
+}
+
+/// In a [`PullMessage`].
+#[derive(Deserialize)]
+pub struct PullError {
+    /// The engine's words.
+    pub message: Option<String>,
+}
+
+/// What `POST /containers/create` takes.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ContainerConfig<'a> {
+    /// An image's name.
+    pub image: String,
+    /// Beside the image's.
+    pub labels: BTreeMap<&'a str, &'a str>,
+    /// Replaces the image's.
+    pub entrypoint: [&'a str; 1],
+    /// Replaces the image's.
+    pub cmd: [&'a str; 0],
+    /// Who the first process runs as.
+    pub user: &'a str,
+    /// Where the first process runs.
+    pub working_dir: &'a str,
+    /// Whether the first process has a standard input that can be attached to.
+    pub open_stdin: bool,
+    /// Whether that input ends with the first connection to it.
+    pub stdin_once: bool,
+    /// Whether there will be one.
+    pub attach_stdin: bool,
+    /// The image's would run in there, too.
+    pub healthcheck: Healthcheck<'a>,
+    /// What the host gives it.
+    pub host_config: HostConfig<'a>,
+}
+
+/// In a [`ContainerConfig`].
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Healthcheck<'a> {
+    /// `NONE` for none.
+    pub test: [&'a str; 1],
+}
+
+/// In a [`ContainerConfig`]: what the host gives a container, and what it keeps from it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HostConfig<'a> {
+    /// Whether the engine removes it when its first process has ended.
+    pub auto_remove: bool,
+    /// Where the first process's output goes.
+    pub log_config: LogConfig<'a>,
+    /// `no-new-privileges` and the like.
+    pub security_opt: &'a [&'a str],
+    /// Capabilities that root in there doesn't have.
+    pub cap_drop: &'a [&'a str],
+    /// Those that it has all the same.
+    pub cap_add: &'a [&'a str],
+    /// A network's name, or `host`; not there for the engine's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_mode: Option<&'a str>,
+}
+
+/// In a [`HostConfig`].
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct LogConfig<'a> {
+    /// `none` for nowhere.
+    pub r#type: &'a str,
+}
+
+/// What `POST /containers/create` and `POST /containers/{id}/exec` answer with.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Created {
+    /// The new container's, or exec's.
+    pub id: String,
+}
+
+/// `GET /containers/{id}/json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ContainerInspect {
+    /// Its id, if it was asked for by its name.
+    pub id: String,
+    /// What it does.
+    pub state: ContainerState,
+    /// What it was made with.
+    pub config: InspectedConfig,
+}
+
+/// In a [`ContainerInspect`].
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ContainerState {
+    /// Whether its first process runs, or is paused.
+    pub running: bool,
+}
+
+/// In a [`ContainerInspect`].
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct InspectedConfig {
+    /// Its own and its image's.
+    pub labels: Option<Labels>,
+}
+
+/// One of `GET /containers/json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ContainerSummary {
+    /// Its id.
+    pub id: String,
+    /// Its own and its image's.
+    pub labels: Option<Labels>,
+}
+
+/// One of `GET /images/json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ImageSummary {
+    /// `sha256:...`
+    pub id: String,
+    /// Its names, each with a tag; `<none>:<none>` for one that has lost them.
+    pub repo_tags: Option<Vec<String>>,
+    /// Its own.
+    pub labels: Option<Labels>,
+}
+
+/// The `filters` of the lists and of the events: what is looked at, and which values it may have.
+pub type Filters<'a> = BTreeMap<&'a str, &'a [&'a str]>;
+
+/// What `POST /commit` takes: what the image is to have other than the container.
+#[derive(Serialize)]
+pub struct CommitConfig {}
+
+/// What `POST /containers/{id}/exec` takes.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ExecConfig<'a> {
+    /// Whether what it writes to its standard output is streamed.
+    pub attach_stdout: bool,
+    /// Whether what it writes to its standard error is.
+    pub attach_stderr: bool,
+    /// The command, an argument array.
+    pub cmd: &'a [&'a str],
+    /// A user name or uid of the container.
+    pub user: &'a str,
+    /// Where it runs.
+    pub working_dir: &'a str,
+    /// `NAME=value`; the rest comes from the image.
+    pub env: &'a [&'a str],
+}
+
+/// What `POST /exec/{id}/start` takes.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ExecStart {
+    /// Whether nobody waits for it.
+    pub detach: bool,
+    /// Whether it has a terminal, whose output has no frames.
+    pub tty: bool,
+}
+
+/// `GET /exec/{id}/json`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ExecInspect {
+    /// Whether its process is there still.
+    pub running: bool,
+    /// Of a process that has ended.
+    pub exit_code: Option<i64>,
+}
+
+/// One message of `GET /events`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Event {
+    /// `die` for a container's end, `exec_die` for an exec's.
+    pub action: String,
+    /// What it happened to.
+    pub actor: Actor,
+}
+
+/// In an [`Event`].
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Actor {
+    /// More about it.
+    pub attributes: Attributes,
+}
+
+/// In an [`Actor`].
+#[derive(Deserialize)]
+pub struct Attributes {
+    /// Which exec, in an `exec_die`.
+    #[serde(rename = "execID")]
+    pub exec_id: Option<String>,
+}
+
+/// An image's name: `name[:tag]` or `name@digest`, where the name may begin with a registry's host and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageRef {
+    /// All but the tag or the digest.
+    pub name: String,
+    /// A tag, or a digest (`sha256:...`).
+    pub tag: String,
+}
+
+impl FromStr for ImageRef {
+    type Err = Infallible;
+
+    /// Any text is one, as the engine has its own ideas. Without a tag it is `latest`: the engine would pull them all.
+    fn from_str(text: &str) -> Result<ImageRef, Infallible> {
+        let (name, tag) = match (text.split_once('@'), text.rsplit_once(':')) {
+            (Some(parts), _) => parts,
+            // What follows the colon of a registry's port has a slash.
+            (None, Some((name, tag))) if !tag.contains('/') => (name, tag),
+            (None, _) => (text, "latest"),
+        };
+        let (name, tag) = (name.to_owned(), tag.to_owned());
+        Ok(ImageRef { name, tag })
+    }
+}
+
+impl fmt::Display for ImageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No tag has a colon in it, every digest has.
+        let between = if self.tag.contains(':') { '@' } else { ':' };
+        write!(f, "{}{between}{}", self.name, self.tag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_reference_has_a_name_and_a_tag_or_a_digest() {
+        let registry = "127.0.0.1:5005/library/archlinux";
+        for (text, name, tag) in [
+            ("archlinux", "archlinux", "latest"),
+            ("archlinux:base", "archlinux", "base"),
+            (registry, registry, "latest"),
+            (&format!("{registry}:a"), registry, "a"),
+            ("archlinux@sha256:0123", "archlinux", "sha256:0123"),
+        ] {
+            let image: ImageRef = text.parse().unwrap();
+            assert_eq!((image.name.as_str(), image.tag.as_str()), (name, tag));
+            let shown = text
+                .strip_suffix(tag)
+                .map_or(format!("{text}:latest"), |_| text.to_owned());
+            assert_eq!(image.to_string(), shown);
+        }
+    }
+}

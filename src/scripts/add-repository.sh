@@ -1,0 +1,17 @@
+# Makes a pacman repository known to pacman: its database is fetched anew, then it stands last in pacman.conf, so that
+# nothing in it takes the place of an official package. Other databases stay as they are. Run by root in a build's
+# container.
+# Arguments: $1 is the repository, $2 its URL for this architecture.
+# Prints: nothing that is read; pacman's words, or why it is not done.
+# Exit code: 0 if pacman knows it now; anything else if it doesn't, and the build goes on without it.
+
+set -e
+conf=/etc/pacman.d/vieter.conf
+if pacman-conf --repo-list | grep -qxF -- "$1"; then
+    echo "pacman.conf has a repository $1 already"
+    exit 1
+fi
+mkdir -p /etc/pacman.d
+printf '[%s]\nServer = %s\nSigLevel = Optional TrustAll\n' "$1" "$2" >"$conf"
+pacman --config "$conf" -Sy
+printf '\nInclude = %s\n' "$conf" >>/etc/pacman.conf

@@ -1,0 +1,9 @@
+# Runs makepkg as Arch's own builds do. Run by the build user, in the folder of the PKGBUILD.
+# The one place where a shell stands between us and makepkg: only a shell can set a soft file limit (with the engines'
+# 2^30, fakeroot takes minutes; a hard limit would be refused) and ask the container for its cores.
+# Arguments: makepkg's, as they are.
+# Prints: nothing that is read; makepkg's words.
+# Exit code: makepkg's.
+
+ulimit -Sn 1024
+MAKEFLAGS="-j$(nproc)" exec makepkg "$@"

@@ -1,0 +1,203 @@
+//! The words of the field as types: what has become one of them was checked where it came in, and is believed from
+//! there on. Each has one spelling, so `Display` gives back what `FromStr` took.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::error::{Error, Kind, Result};
+use crate::text::one_line;
+
+/// Makes a type of the texts that pass a test: its name, what messages call it, and the test.
+macro_rules! word {
+    ($(#[$doc:meta])* $name:ident, $called:literal, $is_one:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        pub struct $name(String);
+
+        impl FromStr for $name {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<$name> {
+                let is_one: fn(&str) -> bool = $is_one;
+                if !is_one(text) {
+                    return Err(misspelt(text, $called));
+                }
+                Ok($name(text.to_owned()))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl $name {
+            /// The word as a text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+word!(
+    /// A package's name (PKGBUILD(5), `pkgname` and `pkgbase`): ASCII letters, digits and `@._+-`, not starting with `-`
+    /// or `.`, which a command or a path would take for something else.
+    PackageName, "a package name", is_name
+);
+
+word!(
+    /// A pacman repository's name: the section in pacman.conf, the database's file name, a folder on the server. What is
+    /// installed is `local` to pacman.
+    RepoName, "a name for a pacman repository", |text| is_name(text) && text != "local"
+);
+
+word!(
+    /// An architecture in makepkg's words (`CARCH`): `x86_64`, `aarch64`, `any`.
+    Arch, "an architecture", |text| {
+        !text.is_empty() && text.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_')
+    }
+);
+
+word!(
+    /// A Git commit's id: 40 hexadecimal digits, or 64 in a SHA-256 repository.
+    Commit, "a commit's id", |text| {
+        matches!(text.len(), 40 | 64) && text.bytes().all(|it| it.is_ascii_hexdigit())
+    }
+);
+
+word!(
+    /// The name of a run, which no other has: the value of the label that all of its containers and images bear. What is
+    /// read from the engine may be anybody's label, so any text is one.
+    RunId, "a run", |_| true
+);
+
+impl RunId {
+    /// A new one: the time, in nanoseconds.
+    pub fn of_now() -> RunId {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        RunId(format!("{:x}", now.map_or(0, |time| time.as_nanos())))
+    }
+}
+
+/// The error that a text is which is not the word that it should be.
+fn misspelt(text: &str, called: &str) -> Error {
+    Error::new(
+        Kind::Unusable,
+        format!("{:?} is not {called}", one_line(text, 100)),
+    )
+}
+
+fn is_name(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"@._+-".contains(&byte);
+    !text.is_empty() && !text.starts_with(['-', '.']) && text.bytes().all(is_allowed)
+}
+
+/// A package's full version, `[epoch:]pkgver-pkgrel` (PKGBUILD(5)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Digits; `None` stands for 0, which is never written.
+    epoch: Option<String>,
+    /// ASCII without `:`, `/`, `-` and white space.
+    pkgver: String,
+    /// A number, or two with a dot between them.
+    pkgrel: String,
+}
+
+/// The longest part of a version, in bytes.
+const MAX_PART: usize = 256;
+
+impl Version {
+    /// A version of what a PKGBUILD's three variables hold; an `epoch` of nothing is 0.
+    ///
+    /// # Errors
+    /// What makepkg would not take for one of them.
+    pub fn new(epoch: &str, pkgver: &str, pkgrel: &str) -> Result<Version> {
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+        let is_in_pkgver = |byte: u8| byte.is_ascii_graphic() && !b":/-".contains(&byte);
+        let is_version = (epoch.is_empty() || is_number(epoch))
+            && (!pkgver.is_empty() && pkgver.bytes().all(is_in_pkgver))
+            && pkgrel.splitn(2, '.').all(is_number);
+        let is_short = [epoch, pkgver, pkgrel]
+            .iter()
+            .all(|part| part.len() <= MAX_PART);
+        if !is_version || !is_short {
+            return Err(misspelt(&format!("{epoch}:{pkgver}-{pkgrel}"), "a version"));
+        }
+        let is_zero = epoch.bytes().all(|digit| digit == b'0');
+        let epoch = (!is_zero).then(|| epoch.to_owned());
+        let (pkgver, pkgrel) = (pkgver.to_owned(), pkgrel.to_owned());
+        Ok(Version {
+            epoch,
+            pkgver,
+            pkgrel,
+        })
+    }
+}
+
+impl FromStr for Version {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Version> {
+        let (epoch, rest) = text.split_once(':').unwrap_or(("0", text));
+        match rest.split_once('-') {
+            Some((pkgver, pkgrel)) if !epoch.is_empty() => Version::new(epoch, pkgver, pkgrel),
+            _ => Err(misspelt(text, "a version")),
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(epoch) = &self.epoch {
+            write!(f, "{epoch}:")?;
+        }
+        write!(f, "{}-{}", self.pkgver, self.pkgrel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_has_the_form_that_makepkg_gives_it() {
+        for text in ["1.0-1", "2:1.0_beta+2-1.1", "r12.abcdef-3", "1~rc1^2-1"] {
+            assert_eq!(text.parse::<Version>().unwrap().to_string(), text);
+        }
+        assert_eq!("0:1-1".parse::<Version>().unwrap().to_string(), "1-1");
+        assert_eq!(Version::new("", "1", "1").unwrap().to_string(), "1-1");
+        for text in [
+            "", "5", "-1", "1-", "1-1-1", ":1-1", "a:1-1", "1:1:1-1", "1/0-1", "1 0-1", "1-1.",
+            "1-1.1.1", "1-a", "é-1",
+        ] {
+            assert!(text.parse::<Version>().is_err(), "{text}");
+        }
+        assert!(format!("{}-1", "9".repeat(300)).parse::<Version>().is_err());
+    }
+
+    #[test]
+    fn names_are_what_makepkg_and_pacman_allow() {
+        for text in ["a", "lib++", "b.c+d", "@x_y-z", "0ad"] {
+            assert!(text.parse::<PackageName>().is_ok(), "{text}");
+        }
+        for text in ["", "-a", ".a", "a/b", "a b", "é", "a\n"] {
+            assert!(text.parse::<PackageName>().is_err(), "{text}");
+            assert!(text.parse::<RepoName>().is_err(), "{text}");
+        }
+        assert!("local".parse::<RepoName>().is_err());
+        assert!("../x86_64".parse::<Arch>().is_err() && "armv7h".parse::<Arch>().is_ok());
+    }
+
+    #[test]
+    fn a_commit_is_an_id_and_no_name() {
+        assert!(
+            "0123456789abcdef0123456789abcdef01234567"
+                .parse::<Commit>()
+                .is_ok()
+        );
+        assert!("main".parse::<Commit>().is_err() && "0123456".parse::<Commit>().is_err());
+    }
+}
