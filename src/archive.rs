@@ -1,127 +1,112 @@
-//! What makepkg made: the list of package archives, and their bytes. Not here: where they go (`sink`).
+//! What an archive has to be to be published: one of its PKGBUILD's packages, and nothing else. It is read as the server
+//! and pacman read it. Not here: how its bytes get here (`inbox`), and where they go (`sink`).
 
-use std::io::{self, Read};
-use std::num::NonZeroU64;
+use std::collections::HashMap;
 
-use crate::docker::{Container, Exec};
-use crate::error::{Error, Kind, Result};
-use crate::sandbox::{ARCHIVES, User, command};
+use crate::error::{Error, Result};
+use crate::pkgbuild::Pkgbuild;
 use crate::text::one_line;
 use crate::words::{Arch, PackageName, Version};
 
-/// A package archive in PKGDEST.
+/// A package archive that may be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Archive {
-    /// What the file is called, which says nothing about the package.
-    file: String,
-    /// In bytes.
-    pub size: NonZeroU64,
     /// `pkgname` of its `.PKGINFO`.
     pub name: PackageName,
     /// `pkgver` of its `.PKGINFO`, which is the full version.
     pub version: Version,
-    /// `arch` of its `.PKGINFO`.
-    pub arch: Arch,
+    /// `replaces` of its `.PKGINFO`, without versions: what pacman removes when it is installed.
+    pub replaces: Vec<PackageName>,
 }
 
-/// The archives that makepkg left in a build's container.
-///
-/// # Errors
-/// That there are none, and archives that can't be read.
-pub fn list(container: &Container) -> Result<Vec<Archive>> {
-    let archives = parse_list(&container.read(&ARCHIVES.with([]))?)?;
-    if archives.is_empty() {
-        return Err(Error::unusable(ARCHIVES.doing, "makepkg made none"));
-    }
-    Ok(archives)
-}
+/// The keys that makepkg 6 and 7 write into a `.PKGINFO`, by what they hold (makepkg, `write_pkginfo`). Those that stand
+/// for the package itself are there once.
+const ONCE: [&str; 3] = ["pkgname", "pkgver", "arch"];
+const NUMBERS: [&str; 2] = ["builddate", "size"];
+const WORDS: [&str; 6] = [
+    "replaces",
+    "conflict",
+    "provides",
+    "depend",
+    "makedepend",
+    "checkdepend",
+];
+const TEXTS: [&str; 9] = [
+    "pkgbase",
+    "pkgdesc",
+    "url",
+    "packager",
+    "license",
+    "group",
+    "backup",
+    "optdepend",
+    "xdata",
+];
 
-/// Takes what `scripts/archives.sh` prints.
-fn parse_list(printed: &[u8]) -> Result<Vec<Archive>> {
-    let text = String::from_utf8_lossy(printed);
-    let mut fields = text.split_terminator('\0');
-    let mut archives = vec![];
-    while let Some(file) = fields.next() {
-        let mut field = || fields.next().unwrap_or("");
-        let archive = Archive::parse(file, field(), field());
-        archives.push(archive.map_err(|error| error.during(one_line(file, 300)))?);
-    }
-    Ok(archives)
-}
+/// The longest line of a `.PKGINFO`, in bytes: repo-add takes minutes for one of some hundred thousand.
+const MAX_LINE: usize = 16 * 1024;
 
 impl Archive {
-    fn parse(file: &str, size: &str, pkginfo: &str) -> Result<Archive> {
-        let pairs = || pkginfo.lines().filter_map(|line| line.split_once(" = "));
-        let value = |key| pairs().find(|pair| pair.0 == key).map_or("", |pair| pair.1);
-        let no_size = |_| Error::new(Kind::Unusable, "it has no size");
-        Ok(Archive {
-            file: file.to_owned(),
-            size: size.parse::<NonZeroU64>().map_err(no_size)?,
-            name: value("pkgname").parse()?,
-            version: value("pkgver").parse()?,
-            arch: value("arch").parse()?,
-        })
-    }
-
-    /// Starts to read it, from its beginning; as often as it has to be.
+    /// Reads a `.PKGINFO` as the server does, each line split at its first `=` and trimmed, and checks it against the
+    /// PKGBUILD that it is of.
     ///
     /// # Errors
-    /// Those of the exec.
-    pub fn open<'c>(&self, container: &'c Container<'c>) -> Result<ArchiveReader<'c>> {
-        let path = format!("/build/packages/{}", self.file);
-        let read = command(
-            User::Builder,
-            "reading an archive",
-            vec!["cat", "--", &path],
-        );
-        let (exec, left) = (container.exec(&read)?, self.size.get());
-        Ok(ArchiveReader { exec, left })
-    }
-}
-
-/// Gives exactly the bytes that were announced. If the file has become longer or shorter, that is an error, not an end:
-/// the last bytes are given out only when the file's end was seen behind them, so that no request with this body is ever
-/// complete and wrong.
-pub struct ArchiveReader<'c> {
-    exec: Exec<'c>,
-    left: u64,
-}
-
-impl ArchiveReader<'_> {
-    /// How many bytes are to be read still.
-    pub fn left(&self) -> u64 {
-        self.left
-    }
-}
-
-impl Read for ArchiveReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = read_announced(&mut self.exec, &mut self.left, buffer)?;
-        if read > 0 && self.left == 0 {
-            self.exec
-                .end()
-                .map_err(|error| io::Error::other(error.to_string()))?;
+    /// Whatever makes it something else than makepkg's, or than that PKGBUILD's.
+    pub fn check(pkginfo: &str, pkgbuild: &Pkgbuild, arch: &Arch) -> Result<Archive> {
+        let bad = |what: &str, why: &str| Err(Error::unusable(one_line(what, 100), why));
+        if pkginfo.split('\n').any(|line| line.len() > MAX_LINE) {
+            return bad("a line of its .PKGINFO", "is longer than 16 KiB");
         }
-        Ok(read)
-    }
-}
-
-/// Fills the buffer with what is left of the announced bytes: an engine's frames are small, and each piece would be a
-/// packet of its own for the server. The last of them have to be the reader's last.
-fn read_announced(reader: &mut dyn Read, left: &mut u64, buffer: &mut [u8]) -> io::Result<usize> {
-    let wanted = buffer
-        .len()
-        .min(usize::try_from(*left).unwrap_or(usize::MAX));
-    let read = reader.read_exact(buffer.get_mut(..wanted).unwrap_or_default());
-    *left = left.saturating_sub(wanted as u64);
-    let is_whole = read.is_ok() && (wanted == 0 || *left > 0 || reader.read(&mut [0])? == 0);
-    match read {
-        Ok(()) if is_whole => Ok(wanted),
-        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
-        _ => {
-            let why = "the file changed its size, or its container ended, while it was read";
-            Err(io::Error::new(io::ErrorKind::UnexpectedEof, why))
+        // Carriage returns end a line for some readers.
+        if let Some(line) = pkginfo
+            .split('\n')
+            .find(|line| line.chars().any(char::is_control))
+        {
+            return bad(&format!("{line:?}"), "is a line with control characters");
         }
+        let (mut once, mut replaces) = (HashMap::new(), vec![]);
+        for line in pkginfo
+            .split('\n')
+            .filter(|line| !line.starts_with('#') && !line.is_empty())
+        {
+            let (key, value) = line.split_once('=').unwrap_or((line, ""));
+            let (key, value) = (key.trim(), value.trim());
+            let is_good = match key {
+                _ if ONCE.contains(&key) => once.insert(key, value).is_none(),
+                "pkgbase" => value == pkgbuild.pkgbase.as_str(),
+                _ if NUMBERS.contains(&key) => value.bytes().all(|it| it.is_ascii_digit()),
+                _ if WORDS.contains(&key) => value.bytes().all(|it| it.is_ascii_graphic()),
+                _ => TEXTS.contains(&key),
+            };
+            if !is_good {
+                return bad(
+                    line,
+                    "is not a line of a .PKGINFO that makepkg writes, or is there twice",
+                );
+            }
+            if key == "replaces" {
+                let name = value.split(['<', '>', '=']).next().unwrap_or(value);
+                replaces.push(name.parse()?);
+            }
+        }
+        let value = |key| once.get(key).copied().unwrap_or("");
+        let (name, version): (PackageName, Version) =
+            (value("pkgname").parse()?, value("pkgver").parse()?);
+        let debug = format!("{}-debug", pkgbuild.pkgbase);
+        if !pkgbuild.names.contains(&name) && name.as_str() != debug {
+            return bad(name.as_str(), "is not a package of this PKGBUILD");
+        }
+        if version != pkgbuild.version()? || version.to_string() != value("pkgver") {
+            return bad(value("pkgver"), "is not the version of this PKGBUILD");
+        }
+        if !["any", arch.as_str()].contains(&value("arch")) {
+            return bad(value("arch"), "is not the architecture that is built for");
+        }
+        Ok(Archive {
+            name,
+            version,
+            replaces,
+        })
     }
 }
 
@@ -129,44 +114,53 @@ fn read_announced(reader: &mut dyn Read, left: &mut u64, buffer: &mut [u8]) -> i
 mod tests {
     use super::*;
 
+    fn check(pkginfo: &str) -> Result<Archive> {
+        let pkgbuild = b"\0\0base\x001\x002.0\x001\x002\0foo\0bar\x000\0";
+        let pkgbuild = crate::pkgbuild::parse(pkgbuild).unwrap();
+        Archive::check(pkginfo, &pkgbuild, &"x86_64".parse().unwrap())
+    }
+
+    const GOOD: &str = "# Generated by makepkg 7.1.0\npkgname = foo\npkgbase = base\nxdata = pkgtype=split\n\
+        pkgver = 1:2.0-1\npkgdesc = Größe = 1\nurl = \nbuilddate = 1\npackager = A <a@b>\nsize = 0\narch = any\n\
+        license = GPL\nreplaces = old<2\ndepend = libx.so=1-64\nbackup = etc/a b\noptdepend = x: for y\n";
+
     #[test]
-    fn exactly_the_announced_bytes_are_read_or_none_of_the_last() {
-        let read = |text: &str, size: u64| {
-            let (mut reader, mut left, mut whole) = (text.as_bytes(), size, vec![]);
-            loop {
-                let mut buffer = [0; 3];
-                match read_announced(&mut reader, &mut left, &mut buffer)? {
-                    0 => return Ok::<Vec<u8>, io::Error>(whole),
-                    n => whole.extend(&buffer[..n]),
-                }
-            }
-        };
-        assert_eq!(read("hello", 5).unwrap(), b"hello");
-        assert_eq!(read("hello!", 6).unwrap(), b"hello!");
-        for (text, size) in [("hello", 4), ("hello", 6), ("hello", 3), ("", 1)] {
-            assert!(read(text, size).is_err(), "{size} of {text:?}");
-        }
+    fn what_makepkg_writes_is_taken() {
+        let archive = check(GOOD).unwrap();
+        assert_eq!(
+            (archive.name.as_str(), archive.version.to_string()),
+            ("foo", "1:2.0-1".to_owned())
+        );
+        assert_eq!(archive.replaces, ["old".parse().unwrap()]);
+        let debug = GOOD.replace("pkgname = foo", "pkgname = base-debug");
+        assert!(check(&debug).is_ok());
     }
 
     #[test]
-    fn an_archive_is_what_its_pkginfo_says() {
-        let info =
-            "# Generated by makepkg\npkgname = foo\npkgbase = bar\npkgver = 1:2.0-1\narch = any\n";
-        let archives = parse_list(format!("odd-9.pkg.tar\x0012\0{info}\0").as_bytes()).unwrap();
-        let [archive] = archives.as_slice() else {
-            panic!("{archives:?}");
-        };
-        assert_eq!((archive.name.as_str(), archive.size.get()), ("foo", 12));
-        assert_eq!(archive.version.to_string(), "1:2.0-1");
-        assert_eq!(archive.arch.as_str(), "any");
-        for printed in [
-            "a.pkg.tar\x0012\0\0",
-            "a.pkg.tar\0",
-            "a.pkg.tar\0many\0pkgname = a\npkgver = 1-1\narch = any\0",
-            "a.pkg.tar\x001\0pkgname = a/b\npkgver = 1-1\narch = any\0",
-            "a.pkg.tar\x001\0pkgname = a\npkgver = 1\narch = any\0",
+    fn what_is_another_packages_or_nobodys_is_refused() {
+        for (honest, forged) in [
+            ("pkgname = foo", "pkgname = victim"),
+            ("pkgname = foo", "pkgname = foo-debug"),
+            ("pkgname = foo\n", ""),
+            ("pkgbase = base", "pkgbase = victim"),
+            ("1:2.0-1", "1:2.0"),
+            ("1:2.0-1", "2.0-1"),
+            ("1:2.0-1", "01:2.0-1"),
+            ("1:2.0-1", "1:2.0-1-1"),
+            ("arch = any", "arch = aarch64"),
+            ("arch = any", "arch = ../../other/x86_64"),
+            ("license = GPL", "pkgname=victim"),
+            ("license = GPL", "pkgver = 1:2.0-1"),
+            ("license = GPL", "x[$(touch${IFS}/tmp/pwned)0] = 1"),
+            ("license = GPL", "license = GPL\rpkgname = victim"),
+            ("license = GPL", " #"),
+            ("license = GPL", "pkgname"),
+            ("license = GPL", "size = $(id)"),
+            ("depend = libx.so=1-64", "depend = a b"),
+            ("old<2", "../old"),
         ] {
-            assert!(parse_list(printed.as_bytes()).is_err(), "{printed:?}");
+            assert!(GOOD.contains(honest));
+            assert!(check(&GOOD.replace(honest, forged)).is_err(), "{forged}");
         }
     }
 }

@@ -35,30 +35,38 @@ pub fn check(settings: &Settings, mut server: Server) -> Result<Checked> {
     let mut arch = settings.arch.clone();
     match Engine::open(&settings.engine) {
         Ok(engine) => {
-            arch = arch.or_else(|| engine.architecture().ok());
             checked.say("engine", Ok(format!("{} answers", engine.name())));
-            checked.say(
-                "run",
-                match lock::refuse_if_held(&engine) {
-                    Err(error) if error.kind != Kind::Busy => Err(error),
-                    Err(error) => Ok(error.to_string()),
-                    Ok(_) => Ok("none is on".to_owned()),
-                },
-            );
+            if arch.is_none() {
+                match engine.architecture() {
+                    Ok(its) => arch = Some(its),
+                    Err(error) => checked.say("architecture", Err(error)),
+                }
+            }
+            let run = match lock::refuse_if_held(&engine) {
+                Err(error) if error.kind == Kind::Busy => Ok(error.to_string()),
+                other => other.map(|_| "none is on".to_owned()),
+            };
+            checked.say("run", run);
         }
         Err(error) => checked.say("engine", Err(error)),
     }
     // There is nothing to be found for an architecture that isn't known, but the server can be asked.
     let arch = arch.map_or_else(|| "unknown".parse(), Ok)?;
+    if server.sends_key_in_the_clear() {
+        let advice = "anybody between here and there can read it: use https://";
+        checked.say(
+            "key",
+            Ok(format!(
+                "goes to another machine over plain http://; {advice}"
+            )),
+        );
+    }
     match list::fetch(&mut server, &arch) {
         Ok(entries) => {
-            let address = server.address();
-            checked.say("server", Ok(format!("{address} answers and takes the key")));
-            let count = entries.len();
-            checked.say(
-                "repositories",
-                Ok(format!("{count} for the architecture {arch}")),
-            );
+            let server = format!("{} answers and takes the key", server.address());
+            checked.say("server", Ok(server));
+            let count = format!("{} for the architecture {arch}", entries.len());
+            checked.say("repositories", Ok(count));
         }
         Err(error) => checked.say("server", Err(error)),
     }

@@ -3,40 +3,33 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lexopt::Parser;
 use lexopt::prelude::*;
 use log::LevelFilter;
-use ureq::http::Uri;
-use ureq::http::uri::Authority;
+use ureq::http::uri::{Authority, Uri};
 
-use crate::docker::Host;
+use crate::docker::{Host, ImageRef};
 use crate::error::{Error, Kind, Result};
-use crate::words::Arch;
+use crate::text::masked;
+use crate::words::PackageName;
 use crate::{image, job, run, sandbox, server};
-
-/// What `--help` prints.
-pub const HELP: &str = include_str!("help.txt");
 
 /// What a command line asks for.
 pub enum Action {
-    /// `vieter build`
-    Build(Box<Settings>),
-    /// `vieter check`
-    Check(Box<Settings>),
-    /// `--help`
-    Help,
-    /// `--version`
-    Version,
+    /// This text: `--help`, `--version`.
+    Print(&'static str),
+    /// A command, with the settings of all parts.
+    Run(Command, Box<Settings>),
 }
 
 /// The commands, which take the same settings.
-#[derive(Clone, Copy)]
-enum Command {
+pub enum Command {
+    /// `vieter build`
     Build,
+    /// `vieter check`
     Check,
 }
 
@@ -50,12 +43,17 @@ pub struct Settings {
     pub log_level: LevelFilter,
 }
 
+const HELP: &str = include_str!("help.txt");
+const VERSION: &str = concat!("vieter ", env!("CARGO_PKG_VERSION"), "\n");
+
 /// The flags that take a value, by the variable that each wins over.
-const FLAGS: [(&str, &str); 8] = [
+const FLAGS: [(&str, &str); 10] = [
     ("VIETER_ADDRESS", "address"),
     ("VIETER_BASE_IMAGE", "base-image"),
     ("VIETER_ARCH", "arch"),
     ("VIETER_NETWORK", "network"),
+    ("VIETER_MEMORY", "memory"),
+    ("VIETER_REPLACE", "replace"),
     ("VIETER_TIMEOUT", "timeout"),
     ("DOCKER_HOST", "docker-host"),
     ("VIETER_LOG", "log-level"),
@@ -78,105 +76,126 @@ type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 /// [`Kind::Usage`], always.
 pub fn parse(args: impl IntoIterator<Item = OsString>, env: Env) -> Result<Action> {
     let mut parser = Parser::from_args(args);
-    let flags = HashMap::new();
-    let mut values = Values { flags, env };
+    let mut flags = HashMap::new();
     let mut force = false;
     let mut command = None;
     while let Some(arg) = parser.next().map_err(usage)? {
         match arg {
-            Short('h') | Long("help") => return Ok(Action::Help),
-            Short('V') | Long("version") => return Ok(Action::Version),
+            Short('h') | Long("help") => return Ok(Action::Print(HELP)),
+            Short('V') | Long("version") => return Ok(Action::Print(VERSION)),
             Long("force") => force = true,
             Long(name) => {
-                let Some((variable, _)) = FLAGS.iter().find(|(_, flag)| *flag == name) else {
-                    return Err(usage(arg.unexpected()));
-                };
+                let known = FLAGS.iter().find(|(_, flag)| *flag == name);
+                let (variable, _) = known.ok_or_else(|| usage(arg.unexpected()))?;
                 let value = parser.value().and_then(|it| it.string()).map_err(usage)?;
-                values.flags.insert(*variable, value);
+                flags.insert(*variable, value);
             }
-            Value(name) if command.is_none() => {
-                command = Some(match name.to_str() {
-                    Some("build") => Command::Build,
-                    Some("check") => Command::Check,
-                    _ => return Err(usage(format!("{name:?} is no command"))),
-                });
-            }
+            Value(it) if command.is_none() && it == "build" => command = Some(Command::Build),
+            Value(it) if command.is_none() && it == "check" => command = Some(Command::Check),
+            Value(it) if command.is_none() => return Err(usage(format!("{it:?} is no command"))),
             arg => return Err(usage(arg.unexpected())),
         }
     }
     let command = command.ok_or_else(|| usage("what to do? build or check"))?;
-    let settings = Box::new(settings(&values, force)?);
-    Ok(match command {
-        Command::Build => Action::Build(settings),
-        Command::Check => Action::Check(settings),
-    })
+    let settings = settings(&Values { flags, env }, force)?;
+    Ok(Action::Run(command, Box::new(settings)))
 }
 
 fn usage(why: impl std::fmt::Display) -> Error {
+    let why = masked(&why.to_string());
     Error::new(Kind::Usage, format!("{why} (see `vieter --help`)"))
+}
+
+/// The error that a value is which is not what it should be.
+fn refused(value: &str, what: &str, takes: &str) -> Error {
+    usage(format!("{value:?} is no {what}: {takes}"))
 }
 
 fn settings(values: &Values, force: bool) -> Result<Settings> {
     let level = values.or("VIETER_LOG", "info")?;
-    let log_level = level.parse().map_err(|_| {
-        let why = "is no log level: --log-level (VIETER_LOG) takes off, error, warn, info, debug or trace";
-        usage(format!("{level:?} {why}"))
-    })?;
-    let arch = match values.get("VIETER_ARCH")? {
-        Some(arch) => Some(
-            arch.parse::<Arch>()
-                .map_err(|why| usage(format!("--arch (VIETER_ARCH): {why}")))?,
-        ),
-        None => None,
-    };
-    let run = run::Settings {
-        engine: parse_host(&values.or("DOCKER_HOST", "unix:///var/run/docker.sock")?)?,
-        arch,
-        sandbox: sandbox::Settings {
-            network: values.get("VIETER_NETWORK")?,
-        },
-        image: image_settings(values)?,
-        builds: job::Settings {
-            timeout: parse_timeout(&values.or("VIETER_TIMEOUT", "3600")?)?,
-            force,
-            keyservers: values.or("VIETER_KEYSERVER", KEYSERVERS)?.replace(',', " "),
-        },
-    };
+    let takes = "--log-level (VIETER_LOG) takes off, error, warn, info, debug or trace";
+    let bad_level = |_| refused(&level, "log level", takes);
     Ok(Settings {
+        log_level: level.parse().map_err(bad_level)?,
+        run: run_settings(values, force)?,
         server: server_settings(values)?,
-        run,
-        log_level,
     })
 }
 
+fn run_settings(values: &Values, force: bool) -> Result<run::Settings> {
+    let arch = values.get("VIETER_ARCH")?.map(|it| it.parse());
+    let bad_arch = |why: Error| usage(format!("--arch (VIETER_ARCH): {why}"));
+    let arch = arch.transpose().map_err(bad_arch)?;
+    let engine = parse_host(&values.or("DOCKER_HOST", "unix:///var/run/docker.sock")?)?;
+    let network = values.get("VIETER_NETWORK")?;
+    let memory = values.get("VIETER_MEMORY")?;
+    let memory = memory.map(|size| parse_memory(&size)).transpose()?;
+    let base = ImageRef::new(values.or("VIETER_BASE_IMAGE", "archlinux:latest")?);
+    let makepkg_conf = match values.get("VIETER_MAKEPKG_CONF")? {
+        Some(path) => read_file("--makepkg-conf (VIETER_MAKEPKG_CONF)", path.as_ref())?,
+        None => String::new(),
+    };
+    let timeout = parse_timeout(&values.or("VIETER_TIMEOUT", "3600")?)?;
+    let keyservers = values.or("VIETER_KEYSERVER", KEYSERVERS)?;
+    Ok(run::Settings {
+        engine,
+        arch,
+        sandbox: sandbox::Settings { network, memory },
+        image: image::Settings { base, makepkg_conf },
+        builds: job::Settings {
+            timeout,
+            force,
+            replace: parse_names(&values.or("VIETER_REPLACE", "")?)?,
+            keyservers: keyservers.replace(',', " "),
+        },
+    })
+}
+
+fn parse_timeout(seconds: &str) -> Result<Duration> {
+    let takes = "--timeout (VIETER_TIMEOUT) takes 1 to 4294967295 seconds";
+    match seconds.parse::<u32>() {
+        Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds.into())),
+        _ => Err(refused(seconds, "time limit", takes)),
+    }
+}
+
 fn server_settings(values: &Values) -> Result<server::Settings> {
-    let address = values
-        .get("VIETER_ADDRESS")?
-        .ok_or_else(|| usage("no server: set --address or VIETER_ADDRESS"))?;
-    let api_key = values
-        .get("VIETER_API_KEY")?
-        .ok_or_else(|| usage("no API key: set VIETER_API_KEY or VIETER_API_KEY_FILE"))?;
-    if !api_key.bytes().all(|byte| byte.is_ascii_graphic()) {
+    let address = values.get("VIETER_ADDRESS")?;
+    let address = address.ok_or_else(|| usage("no server: set --address or VIETER_ADDRESS"))?;
+    let key = values.get("VIETER_API_KEY")?;
+    let key = key.ok_or_else(|| usage("no API key: set VIETER_API_KEY or VIETER_API_KEY_FILE"))?;
+    if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
         let why = "the API key (VIETER_API_KEY) holds characters that no HTTP header can carry";
         return Err(usage(why));
     }
     Ok(server::Settings {
         address: parse_address(address)?,
-        api_key,
+        api_key: key,
         ca_file: values.get("SSL_CERT_FILE")?.map(PathBuf::from),
     })
 }
 
-fn image_settings(values: &Values) -> Result<image::Settings> {
-    let base = values.or("VIETER_BASE_IMAGE", "archlinux:latest")?;
-    let makepkg_conf = match values.get("VIETER_MAKEPKG_CONF")? {
-        Some(path) => read_file("--makepkg-conf (VIETER_MAKEPKG_CONF)", path.as_ref())?,
-        None => String::new(),
-    };
-    Ok(image::Settings {
-        base: base.parse().unwrap_or_else(|never| match never {}),
-        makepkg_conf,
-    })
+fn parse_address(address: String) -> Result<String> {
+    let takes = "--address (VIETER_ADDRESS) takes http://HOST[:PORT] or https://HOST[:PORT]";
+    let is_plain = !address.contains(['?', '#', '@']);
+    match address.parse::<Uri>() {
+        Ok(uri) if is_plain && matches!(uri.scheme_str(), Some("http" | "https")) => Ok(address),
+        _ => Err(refused(&address, "address of a server", takes)),
+    }
+}
+
+fn parse_host(url: &str) -> Result<Host> {
+    let takes = "--docker-host (DOCKER_HOST) takes unix:///PATH or tcp://HOST:PORT";
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let address = rest.trim_end_matches('/');
+    let has_port = |it: Authority| it.port_u16().is_some() && it.as_str() == address;
+    match scheme {
+        "unix" if rest.starts_with('/') => Ok(Host::Unix(rest.into())),
+        "tcp" if !address.contains('@') && address.parse().is_ok_and(has_port) => {
+            Ok(Host::Tcp(address.to_owned()))
+        }
+        _ => Err(refused(url, "address of an engine", takes)),
+    }
 }
 
 /// The values of flags and variables.
@@ -187,38 +206,27 @@ struct Values<'a> {
 }
 
 impl Values<'_> {
-    /// The value that a flag gives, or its variable; an empty one counts as absent.
+    /// The value that a flag gives, or its variable, or the file that the variable's `_FILE` twin names. An empty one
+    /// counts as absent. What is around a variable's or a file's (the line end) is trimmed.
     fn get(&self, name: &str) -> Result<Option<String>> {
-        match self.flags.get(name) {
-            Some(value) if !value.is_empty() => Ok(Some(value.clone())),
-            _ => self.variable(name),
+        if let Some(flag) = self.flags.get(name).filter(|it| !it.is_empty()) {
+            return Ok(Some(flag.clone()));
         }
+        let file_name = format!("{name}_FILE");
+        let set = |name: &str| (self.env)(name).filter(|it| !it.is_empty());
+        let not_utf8 = |_| usage(format!("the value of {name} is not UTF-8"));
+        let both = format!("both {name} and {file_name} are set: which one?");
+        let value = match (set(name), set(&file_name)) {
+            (Some(_), Some(_)) => return Err(usage(both)),
+            (Some(value), None) => value.into_string().map_err(not_utf8)?,
+            (None, Some(path)) => read_file(&file_name, &path)?,
+            (None, None) => return Ok(None),
+        };
+        Ok(Some(value.trim().to_owned()).filter(|it| !it.is_empty()))
     }
 
     fn or(&self, name: &str, default: &str) -> Result<String> {
         Ok(self.get(name)?.unwrap_or_else(|| default.to_owned()))
-    }
-
-    /// The value of a variable, or of the file that its `_FILE` twin names; an empty one counts as absent. What is
-    /// around it (the line end of a file) is trimmed.
-    fn variable(&self, name: &str) -> Result<Option<String>> {
-        let file_name = format!("{name}_FILE");
-        let direct = (self.env)(name).filter(|it| !it.is_empty());
-        let file = (self.env)(&file_name).filter(|it| !it.is_empty());
-        let value = match (direct, file) {
-            (Some(_), Some(_)) => {
-                let why = format!("both {name} and {file_name} are set: which one?");
-                return Err(usage(why));
-            }
-            (None, None) => return Ok(None),
-            (Some(value), None) => {
-                let not_utf8 = |_| usage(format!("the value of {name} is not UTF-8"));
-                value.into_string().map_err(not_utf8)?
-            }
-            (None, Some(path)) => read_file(&file_name, &path)?,
-        };
-        let value = value.trim();
-        Ok((!value.is_empty()).then(|| value.to_owned()))
     }
 }
 
@@ -232,44 +240,34 @@ fn read_file(name: &str, path: &OsStr) -> Result<String> {
     }
 }
 
-fn parse_timeout(seconds: &str) -> Result<Duration> {
-    let Ok(timeout) = seconds.parse::<NonZeroU32>() else {
-        let why = "is no time limit: --timeout (VIETER_TIMEOUT) takes 1 to 4294967295 seconds";
-        return Err(usage(format!("{seconds:?} {why}")));
+/// A size as Docker writes it: a number of bytes, or of `k`, `m` or `g`, each 1024 times the one before.
+fn parse_memory(size: &str) -> Result<u64> {
+    let takes = "--memory (VIETER_MEMORY) takes 6m or more, as in 512m or 8g";
+    let lower = size.to_ascii_lowercase();
+    let number = lower.trim_end_matches(['b', 'k', 'm', 'g']);
+    let unit: u64 = match lower.strip_prefix(number).unwrap_or("") {
+        "" | "b" => 1,
+        "k" | "kb" => 1 << 10,
+        "m" | "mb" => 1 << 20,
+        "g" | "gb" => 1 << 30,
+        _ => 0,
     };
-    Ok(Duration::from_secs(timeout.get().into()))
+    let bytes = number.parse().ok().and_then(|it: u64| it.checked_mul(unit));
+    // The engine takes no less.
+    let bytes = bytes.filter(|bytes| *bytes >= 6 << 20);
+    bytes.ok_or_else(|| refused(size, "size", takes))
 }
 
-fn parse_address(address: String) -> Result<String> {
-    let is_server = |uri: Uri| {
-        matches!(uri.scheme_str(), Some("http" | "https"))
-            && uri.query().is_none()
-            && !address.contains(['#', '@'])
-    };
-    if address.parse::<Uri>().is_ok_and(is_server) {
-        return Ok(address);
-    }
-    let why = "is no address of a server: --address (VIETER_ADDRESS) takes http://HOST[:PORT] or https://HOST[:PORT]";
-    Err(usage(format!("{address:?} {why}")))
-}
-
-fn parse_host(url: &str) -> Result<Host> {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let address = rest.trim_end_matches('/');
-    let has_port = |it: Authority| it.port_u16().is_some() && it.as_str() == address;
-    match scheme {
-        "unix" if rest.starts_with('/') => Ok(Host::Unix(rest.into())),
-        "tcp" if address.parse().is_ok_and(has_port) => Ok(Host::Tcp(address.to_owned())),
-        _ => {
-            let why = "is no address of an engine: --docker-host (DOCKER_HOST) takes unix:///PATH or tcp://HOST:PORT";
-            Err(usage(format!("{url:?} {why}")))
-        }
-    }
+fn parse_names(names: &str) -> Result<Vec<PackageName>> {
+    let names = names.split([',', ' ']).filter(|name| !name.is_empty());
+    let parsed: Result<_> = names.map(str::parse).collect();
+    parsed.map_err(|error| usage(format!("--replace (VIETER_REPLACE): {error}")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::Arch;
 
     fn parse_with(args: &[&str], env: &[(&str, &str)]) -> Result<Box<Settings>, String> {
         let env = |name: &str| {
@@ -278,7 +276,7 @@ mod tests {
         };
         let args = ["build"].iter().chain(args).map(OsString::from);
         match parse(args, &env) {
-            Ok(Action::Build(settings)) => Ok(settings),
+            Ok(Action::Run(Command::Build, settings)) => Ok(settings),
             Ok(_) => panic!("not a build"),
             Err(error) => Err(error.to_string()),
         }

@@ -35,6 +35,8 @@ pub enum Kind {
     Exit(i64),
     /// A command in a container was stopped, or how it ended will never be known.
     Lost,
+    /// It can't be known yet, but will be when all entries of the list were looked at.
+    Early,
     /// Something that came from outside (the list, a PKGBUILD, an answer) is not what it has to be.
     Unusable,
 }

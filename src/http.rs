@@ -67,7 +67,7 @@ impl Client {
             .user_agent(concat!("vieter/", env!("CARGO_PKG_VERSION")))
     }
 
-    /// Sends one request for a path with its query, encoded; `deadline` holds for the reading of the answer's body too.
+    /// Sends one request for a path with its query, encoded; `by` holds for the reading of the answer's body too.
     ///
     /// # Errors
     /// [`Kind::NoAnswer`] and [`Kind::Tls`]. Any status is an answer.
@@ -77,7 +77,7 @@ impl Client {
         path: &str,
         headers: &[(&str, &str)],
         body: impl AsSendBody,
-        deadline: Deadline,
+        by: Deadline,
     ) -> Result<Answer> {
         let what = format!("{method} {path} at {}", self.name);
         let url = format!("{}{path}", self.base);
@@ -87,16 +87,12 @@ impl Client {
                 request = request.header(*name, *value);
             }
             let request = self.agent.configure_request(request.body(body)?);
-            let left = Some(deadline.left());
+            let left = Some(by.left());
             self.agent.run(request.timeout_global(left).build())
         };
-        let response = send().map_err(|error| no_answer(&what, &error))?;
+        let http = send().map_err(|error| no_answer(&what, &error))?;
         let secret = self.secret.clone();
-        Ok(Answer {
-            what,
-            response,
-            secret,
-        })
+        Ok(Answer { what, http, secret })
     }
 }
 
@@ -104,7 +100,7 @@ impl Client {
 pub struct Answer {
     /// The request that it is an answer to, and of whom, for messages.
     pub what: String,
-    response: Response<Body>,
+    http: Response<Body>,
     secret: String,
 }
 
@@ -117,12 +113,12 @@ struct Refusal {
 impl Answer {
     /// The HTTP status.
     pub fn status(&self) -> u16 {
-        self.response.status().as_u16()
+        self.http.status().as_u16()
     }
 
     /// The body, as it comes.
     pub fn into_reader(self) -> BodyReader<'static> {
-        self.response.into_body().into_reader()
+        self.http.into_body().into_reader()
     }
 
     /// Reads the body whole, up to 16 MiB.
@@ -130,7 +126,7 @@ impl Answer {
     /// # Errors
     /// [`Kind::NoAnswer`]: a longer body, and whatever ends the connection early.
     pub fn read(self) -> Result<Vec<u8>> {
-        let body = self.response.into_body().into_with_config();
+        let body = self.http.into_body().into_with_config();
         let read = body.limit(MAX_ANSWER).read_to_vec();
         read.map_err(|error| no_answer(&self.what, &error))
     }
@@ -146,29 +142,23 @@ impl Answer {
 
     /// Reads the body as a stream of JSON messages; each may be the one at which it breaks off.
     pub fn messages<T: DeserializeOwned>(self) -> impl Iterator<Item = Result<T>> {
-        let what = self.what.clone();
+        let broke = format!("{}: the stream of messages broke", self.what);
+        let broken = move |error| Error::new(Kind::NoAnswer, format!("{broke}: {error}"));
         let reader = BufReader::with_capacity(4096, self.into_reader());
         let messages = serde_json::Deserializer::from_reader(reader).into_iter();
-        messages.map(move |message| {
-            let broke = |error| format!("{what}: the stream of messages broke: {error}");
-            message.map_err(|error| Error::new(Kind::NoAnswer, broke(error)))
-        })
+        messages.map(move |message| message.map_err(&broken))
     }
 
     /// The error that an unwanted answer is, with the message that it brings: both servers send JSON with a
     /// `message`, but what stands in front of them may send anything. It may repeat what it was sent.
     pub fn refused(self) -> Error {
         let (what, status, secret) = (self.what.clone(), self.status(), self.secret.clone());
-        let location = self.response.headers().get("location");
-        let location = location
-            .map_or("", |it| it.to_str().unwrap_or(""))
-            .to_owned();
+        let location = self.http.headers().get("location").cloned();
+        let location = location.as_ref().and_then(|it| it.to_str().ok());
         let body = self.read().unwrap_or_default();
-        let said = match serde_json::from_slice::<Refusal>(&body) {
-            Ok(refusal) => refusal.message,
-            Err(_) => String::from_utf8_lossy(&body).into_owned(),
-        };
-        let mut said = format!("{location} {said}");
+        let message = serde_json::from_slice(&body).map(|it: Refusal| it.message);
+        let message = message.unwrap_or_else(|_| String::from_utf8_lossy(&body).into_owned());
+        let mut said = format!("{} {message}", location.unwrap_or(""));
         if !secret.is_empty() {
             said = said.replace(&secret, "***");
         }
@@ -179,15 +169,14 @@ impl Answer {
 
 /// What ureq's error is to us. The TLS library's own errors arrive inside of an I/O error about invalid data.
 fn no_answer(what: &str, error: &ureq::Error) -> Error {
+    let why = one_line(&error.to_string(), 500);
     let (kind, why) = match error {
-        ureq::Error::Timeout(_) => (Kind::NoAnswer, "no answer in time".to_owned()),
-        ureq::Error::Io(io) if io.kind() == ErrorKind::InvalidData => {
-            (Kind::Tls, error.to_string())
-        }
-        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => (Kind::Tls, error.to_string()),
-        _ => (Kind::NoAnswer, error.to_string()),
+        ureq::Error::Timeout(_) => (Kind::NoAnswer, "no answer in time"),
+        ureq::Error::Io(io) if io.kind() == ErrorKind::InvalidData => (Kind::Tls, why.as_str()),
+        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => (Kind::Tls, why.as_str()),
+        _ => (Kind::NoAnswer, why.as_str()),
     };
-    Error::new(kind, format!("{what}: {}", one_line(&why, 500)))
+    Error::new(kind, format!("{what}: {why}"))
 }
 
 /// The error that JSON of another shape is.
@@ -199,15 +188,12 @@ pub fn makes_no_sense(what: &str, why: &serde_json::Error) -> Error {
 /// `text` as one segment of a URL's path or one value of its query: all but RFC 3986's unreserved characters
 /// become `%XX` (the Vieter server takes `%2B` and `%3A` for `+` and `:`).
 pub fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+    let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let encoded = text.bytes().map(|byte| match is_unreserved(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    });
+    encoded.collect()
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::docker::{Container, Engine, ImageRef};
 use crate::error::Result;
 use crate::http::Deadline;
-use crate::sandbox::{SET_UP, Sandbox, User, command};
+use crate::sandbox::{BUILDER, SET_UP, Sandbox, User, command};
+use crate::text::one_line;
+use crate::words::Arch;
 
 /// The repository part of every builder image's name; the tag is the run.
 pub const NAME: &str = "vieter-build";
@@ -47,43 +49,61 @@ pub fn pull(engine: &Engine, base: &ImageRef) -> Result<()> {
 ///
 /// # Errors
 /// The first command that fails, with its output; those of the engine.
-pub fn prepare(sandbox: &Sandbox, container: &Container, settings: &Settings) -> Result<ImageRef> {
+pub fn prepare(
+    sandbox: &Sandbox,
+    container: &Container,
+    settings: &Settings,
+    arch: &Arch,
+) -> Result<ImageRef> {
+    let by = Deadline::after(PREPARATION);
     // What packages are signed with comes before the packages: an old keyring doesn't know the keys of new ones. No
     // package owns that folder on a distribution without signatures.
     let owners = ["pacman", "-Qqo", "/usr/share/pacman/keyrings/"];
-    let owners = container.read(&command(User::Root, "looking for keyrings", owners.into()));
+    let owners = container.read(
+        &command(User::Root, "looking for keyrings", owners.into()),
+        by,
+    );
     let owners = String::from_utf8(owners.unwrap_or_default()).unwrap_or_default();
     if !owners.is_empty() {
         // The official image comes without a key of its own, and new keys must be signed with one.
         step(
             container,
             "pacman-key --init",
-            ["pacman-key", "--init"].into(),
+            vec!["pacman-key", "--init"],
+            by,
         )?;
         let mut update = vec!["pacman", "-Sy", "--needed", "--noconfirm", "--"];
         update.extend(owners.lines());
-        step(container, "update of the keyring", update)?;
+        step(container, "update of the keyring", update, by)?;
     }
     let update = "pacman -Syu --needed --noconfirm base-devel git".split(' ');
-    step(container, "pacman -Syu base-devel git", update.collect())?;
+    step(
+        container,
+        "pacman -Syu base-devel git",
+        update.collect(),
+        by,
+    )?;
     // Debug packages are what Arch has on by default, and nobody asked for; a later option wins.
     let conf = format!("OPTIONS+=(!debug)\n{}", settings.makepkg_conf);
-    let set_up = SET_UP.with([conf.as_str()]);
-    step(container, set_up.doing, set_up.argv)?;
+    log::info!("builder image: {}", SET_UP.doing);
+    let carch = container.read(&SET_UP.with([BUILDER, &conf]), by)?;
+    let carch = String::from_utf8_lossy(&carch);
+    if carch != arch.as_str() {
+        let carch = one_line(&carch, 50);
+        log::warn!("the base image's makepkg builds for {carch}, this run is for {arch}");
+    }
 
-    let (name, tag) = (NAME.to_owned(), sandbox.run.to_string());
-    let image = ImageRef { name, tag };
+    let image = ImageRef::new(format!("{NAME}:{}", sandbox.run));
     log::info!("builder image: commit to {image}");
-    let (engine, by) = (sandbox.engine, container.deadline());
-    engine.commit(container.id(), &image, by)?;
+    sandbox.engine.commit(container.id(), &image, by)?;
     Ok(image)
 }
 
 /// A step of the preparation, as root; once more if it is pacman's sandbox that failed, without it.
-fn step(container: &Container, doing: &str, argv: Vec<&str>) -> Result<()> {
+fn step(container: &Container, doing: &str, argv: Vec<&str>, by: Deadline) -> Result<()> {
     log::info!("builder image: {doing}");
     let step = command(User::Root, doing, argv);
-    let Err(error) = container.run(&step) else {
+    let Err(error) = container.run(&step, by) else {
         return Ok(());
     };
     if !SANDBOX_REFUSED.iter().any(|it| error.output.contains(it)) {
@@ -92,10 +112,7 @@ fn step(container: &Container, doing: &str, argv: Vec<&str>) -> Result<()> {
     let done = "this engine refuses pacman's sandbox, so it is turned off (DisableSandbox)";
     log::warn!("{done}: {error}");
     let edit = r"sed -i /^\[options\]/aDisableSandbox /etc/pacman.conf".split(' ');
-    container.run(&command(
-        User::Root,
-        "setting DisableSandbox",
-        edit.collect(),
-    ))?;
-    container.run(&step)
+    let edit = command(User::Root, "setting DisableSandbox", edit.collect());
+    container.run(&edit, by)?;
+    container.run(&step, by)
 }

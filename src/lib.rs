@@ -11,6 +11,7 @@ pub mod cli;
 pub mod run;
 
 pub mod job;
+pub mod owners;
 pub mod queue;
 
 pub mod image;
@@ -18,10 +19,12 @@ pub mod lock;
 pub mod sweep;
 
 pub mod archive;
+pub mod inbox;
 pub mod list;
 pub mod pkgbuild;
 pub mod sandbox;
 pub mod sink;
+pub mod tar;
 
 pub mod docker;
 pub mod server;

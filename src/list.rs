@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{BufReader, Read};
 use std::time::Duration;
 
-use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -15,14 +15,13 @@ use crate::server::{Server, refused};
 use crate::text::one_line;
 use crate::words::{Arch, RepoName};
 
-/// How long the server may take for a page of the list.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the server may take for the list, all pages together.
+const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The most pages of a list that are asked for, should a server not know an end.
-const MAX_PAGES: usize = 1000;
-
-/// The most that a page may be, in bytes.
-const MAX_PAGE: u64 = 16 * 1024 * 1024;
+/// The most that a list may have: entries, bytes of all pages together, and bytes of one entry.
+const MAX_ENTRIES: usize = 10_000;
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
+const MAX_ENTRY: usize = 64 * 1024;
 
 /// A Git repository to build, or a PKGBUILD that stands for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,14 +62,12 @@ pub enum Entry {
     },
 }
 
-/// What a server answers with.
+/// What a server answers with: the entries, not looked into yet, as one that can't be used is no fault of the others.
 #[derive(Deserialize)]
 struct Page {
-    data: Data,
+    #[serde(deserialize_with = "read_entries")]
+    data: Vec<RawEntry>,
 }
-
-/// The entries, not looked into yet: one that can't be used is no fault of the others.
-struct Data(Vec<RawEntry>);
 
 /// An entry, and what it is called: its id, or its place in a list.
 struct RawEntry {
@@ -107,76 +104,94 @@ enum ArchForm {
 /// # Errors
 /// No answer, any but 200, a list that can't be read. An entry that can't be used is no error of the list.
 pub fn fetch(server: &mut Server, arch: &Arch) -> Result<Vec<Entry>> {
-    let answer = server.get_first("/api/repos", Deadline::after(PATIENCE))?;
-    let entries = match read_page(answer) {
-        Err(error) if error.kind == Kind::Status(404) => fetch_targets(server)?,
+    let by = Deadline::after(PATIENCE);
+    let mut bytes_left = MAX_BYTES;
+    let answer = server.get_first("/api/repos", by)?;
+    let entries = match read_page(answer, &mut bytes_left) {
+        Err(error) if error.kind == Kind::Status(404) => fetch_targets(server, by)?,
         entries => entries?,
     };
-    Ok(entries
-        .iter()
-        .filter_map(|raw| to_build(raw, arch))
-        .collect())
+    let to_build = |raw| to_build(raw, arch);
+    Ok(entries.iter().filter_map(to_build).collect())
 }
 
-fn fetch_targets(server: &Server) -> Result<Vec<RawEntry>> {
-    let mut targets: Vec<RawEntry> = vec![];
-    for _ in 0..MAX_PAGES {
+fn fetch_targets(server: &Server, by: Deadline) -> Result<Vec<RawEntry>> {
+    let (mut targets, mut bytes_left): (Vec<RawEntry>, u64) = (vec![], MAX_BYTES);
+    loop {
         let path = format!("/api/v1/targets?limit=100&offset={}", targets.len());
-        let page = read_page(server.get(&path, Deadline::after(PATIENCE))?)?;
+        let answer = server.get(&path, by)?;
+        let what = answer.what.clone();
+        let page = read_page(answer, &mut bytes_left)?;
         let first = |entries: &[RawEntry]| entries.first().map(|it| it.json.get().to_owned());
         // A server that doesn't know offsets gives the first page for ever.
         if page.is_empty() || first(&page) == first(&targets) {
-            break;
+            return Ok(targets);
         }
         targets.extend(page);
+        if targets.len() > MAX_ENTRIES {
+            return Err(Error::unusable(what, too_many()));
+        }
     }
-    Ok(targets)
 }
 
-fn read_page(answer: Answer) -> Result<Vec<RawEntry>> {
+fn too_many() -> String {
+    format!("the list has more than {MAX_ENTRIES} entries")
+}
+
+/// Reads a page, as far as there are bytes left for it.
+fn read_page(answer: Answer, bytes_left: &mut u64) -> Result<Vec<RawEntry>> {
     if answer.status() != 200 {
         return Err(refused(answer));
     }
     let what = answer.what.clone();
-    let reader = BufReader::new(answer.into_reader().take(MAX_PAGE));
-    let page: Page = serde_json::from_reader(reader).map_err(|error| {
-        let why = format!("the answer is not a list of repositories: {error}");
-        Error::unusable(what, one_line(&why, 300))
+    let mut body = answer.into_reader().take(*bytes_left);
+    let page: serde_json::Result<Page> = serde_json::from_reader(BufReader::new(&mut body));
+    *bytes_left = body.limit();
+    let page = page.map_err(|error| match body.limit() {
+        0 => Error::unusable(&what, "the list is larger than 4 MiB"),
+        _ => {
+            let why = format!("the answer is not a list of repositories: {error}");
+            Error::unusable(&what, one_line(&why, 300))
+        }
     })?;
-    Ok(page.data.0)
+    Ok(page.data)
 }
 
-impl<'de> Deserialize<'de> for Data {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Data, D::Error> {
-        deserializer.deserialize_any(DataVisitor)
-    }
+fn read_entries<'de, D: Deserializer<'de>>(data: D) -> Result<Vec<RawEntry>, D::Error> {
+    data.deserialize_any(EntriesVisitor)
 }
 
 /// Takes the entries one by one: an object of them by id, whose order counts, or a list.
-struct DataVisitor;
+struct EntriesVisitor;
 
-impl<'de> Visitor<'de> for DataVisitor {
-    type Value = Data;
+impl<'de> Visitor<'de> for EntriesVisitor {
+    type Value = Vec<RawEntry>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object or a list of entries")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Data, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<RawEntry>, A::Error> {
         let mut entries = vec![];
         while let Some((id, json)) = map.next_entry()? {
             entries.push(RawEntry { id, json });
+            if entries.len() > MAX_ENTRIES {
+                return Err(A::Error::custom(too_many()));
+            }
         }
-        Ok(Data(entries))
+        Ok(entries)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Data, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<RawEntry>, A::Error> {
         let mut entries = vec![];
         while let Some(json) = list.next_element()? {
             let id = format!("at {}", entries.len());
             entries.push(RawEntry { id, json });
+            if entries.len() > MAX_ENTRIES {
+                return Err(A::Error::custom(too_many()));
+            }
         }
-        Ok(Data(entries))
+        Ok(entries)
     }
 }
 
@@ -184,65 +199,58 @@ impl<'de> Visitor<'de> for DataVisitor {
 fn to_build(raw: &RawEntry, arch: &Arch) -> Option<Entry> {
     let mut name = one_line(&raw.id, 100);
     let what = format!("entry {name} of the list");
-    let repo = match serde_json::from_str::<EntryJson>(raw.json.get()) {
-        Ok(entry) if !entry.arch.iter().any(|form| form.is(arch)) => return None,
+    let json = Some(raw.json.get()).filter(|json| json.len() <= MAX_ENTRY);
+    let repo = match serde_json::from_str::<EntryJson>(json.unwrap_or("")) {
+        Err(_) if json.is_none() => Err("is larger than 64 KiB".to_owned()),
+        Ok(entry) if !entry.arch.iter().any(|form| is_for(form, arch)) => return None,
         Ok(entry) => {
-            let url = present(entry.url.as_ref());
-            name = url.map_or(name, |url| one_line(&url, 200));
-            parse_repo(&entry, &name)
+            name = present(&entry.url).map_or(name, |url| one_line(url, 200));
+            parse_repo(&entry, name.clone())
         }
         Err(error) => Err(error.to_string()),
     };
-    Some(match repo {
-        Ok(repo) => Entry::Repo(repo),
-        Err(why) => {
-            let error = Error::unusable(what, one_line(&why, 300));
-            Entry::Unusable { name, error }
-        }
-    })
+    let unusable = |why: String| {
+        let error = Error::unusable(what, one_line(&why, 300));
+        Entry::Unusable { name, error }
+    };
+    Some(repo.map_or_else(unusable, Entry::Repo))
 }
 
-impl ArchForm {
-    /// Servers split what they are given at commas, without trimming.
-    fn is(&self, arch: &Arch) -> bool {
-        match self {
-            ArchForm::Name(name) | ArchForm::Object { value: name } => name.trim() == arch.as_str(),
-            ArchForm::Other(_) => false,
-        }
+/// Servers split what they are given at commas, without trimming.
+fn is_for(form: &ArchForm, arch: &Arch) -> bool {
+    match form {
+        ArchForm::Name(it) | ArchForm::Object { value: it } => it.trim() == arch.as_str(),
+        ArchForm::Other(_) => false,
     }
 }
 
-fn parse_repo(entry: &EntryJson, name: &str) -> Result<Repo, String> {
-    let url = present(entry.url.as_ref()).ok_or("has no URL")?;
-    let publish_to = present(entry.repo.as_ref()).ok_or("names no repository to publish to")?;
-    let publish_to = publish_to
-        .parse::<RepoName>()
-        .map_err(|error| error.to_string())?;
-    let branch = present(entry.branch.as_ref()).unwrap_or_default();
-    let path = present(entry.path.as_ref()).unwrap_or_default();
+fn parse_repo(entry: &EntryJson, name: String) -> Result<Repo, String> {
+    let url = present(&entry.url).ok_or("has no URL")?;
+    let publish_to = present(&entry.repo).ok_or("names no repository to publish to")?;
+    let to_text = |error: Error| error.to_string();
+    let publish_to = publish_to.parse().map_err(to_text)?;
+    let path = present(&entry.path).unwrap_or_default();
     if path.starts_with('/') || path.split('/').any(|part| part == "..") {
         return Err(format!("the path {path:?} leads out of the repository"));
     }
-    let kind = match present(entry.kind.as_ref()).as_deref() {
+    let kind = match present(&entry.kind) {
         None | Some("git") => RepoKind::Git,
         Some("url") => RepoKind::Pkgbuild,
         Some(kind) => return Err(format!("is of the kind {kind:?}, neither git nor url")),
     };
-    let name = name.to_owned();
     Ok(Repo {
         name,
-        url,
+        url: url.to_owned(),
         kind,
-        branch,
-        path,
+        branch: present(&entry.branch).unwrap_or_default().to_owned(),
+        path: path.to_owned(),
         publish_to,
     })
 }
 
 /// A field's text, trimmed; an empty one counts as missing.
-fn present(field: Option<&String>) -> Option<String> {
-    let text = field?.trim();
-    (!text.is_empty()).then(|| text.to_owned())
+fn present(field: &Option<String>) -> Option<&str> {
+    field.as_deref().map(str::trim).filter(|it| !it.is_empty())
 }
 
 #[cfg(test)]
@@ -265,12 +273,8 @@ mod tests {
         let text = format!(r#"{{"message":"","data":{data}}}"#);
         let page: Page = serde_json::from_reader(text.as_bytes())?;
         let arch = "x86_64".parse().unwrap();
-        Ok(page
-            .data
-            .0
-            .iter()
-            .filter_map(|raw| to_build(raw, &arch))
-            .collect())
+        let to_build = |raw| to_build(raw, &arch);
+        Ok(page.data.iter().filter_map(to_build).collect())
     }
 
     #[test]

@@ -5,85 +5,70 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use log::LevelFilter;
-use vieter::cli::{self, Action};
-use vieter::error::Error;
+use vieter::cli::{self, Action, Command, Settings};
+use vieter::error::Result;
 use vieter::server::Server;
 use vieter::{check, run};
 
-/// What is printed at the end, and the exit code.
-struct End {
-    text: String,
-    exit_code: u8,
-}
-
 fn main() -> ExitCode {
     let env = |name: &str| std::env::var_os(name);
-    let end = match cli::parse(std::env::args_os().skip(1), &env) {
-        Ok(action) => act(action),
+    let exit_code = match cli::parse(std::env::args_os().skip(1), &env) {
+        Ok(Action::Print(text)) => print(text, 0),
+        Ok(Action::Run(command, settings)) => act(command, *settings).unwrap_or_else(|error| {
+            log::error!("{error}");
+            error.exit_code()
+        }),
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "vieter: {error}");
-            End::new("", error.exit_code())
+            error.exit_code()
         }
     };
-    // A reader that has gone away is no reason to panic, or to fail.
-    let _ = std::io::stdout().write_all(end.text.as_bytes());
-    ExitCode::from(end.exit_code)
+    ExitCode::from(exit_code)
 }
 
-fn act(action: Action) -> End {
-    match action {
-        Action::Help => End::new(cli::HELP, 0),
-        Action::Version => End::new(concat!("vieter ", env!("CARGO_PKG_VERSION"), "\n"), 0),
-        Action::Check(settings) => {
-            start_log(settings.log_level);
-            match check::check(&settings.run, Server::new(settings.server)) {
-                Ok(checked) => End::new(checked.text, checked.exit_code),
-                Err(error) => End::failed(&error),
-            }
+/// Does what a command says, prints what came of it, and gives the exit code.
+fn act(command: Command, settings: Settings) -> Result<u8> {
+    start_log(settings.log_level);
+    let server = Server::new(settings.server);
+    match command {
+        Command::Build => {
+            let summary = run::run(&settings.run, server)?;
+            Ok(print(&summary.to_string(), summary.exit_code()))
         }
-        Action::Build(settings) => {
-            start_log(settings.log_level);
-            match run::run(&settings.run, Server::new(settings.server)) {
-                Ok(summary) => End::new(summary.to_string(), summary.exit_code()),
-                Err(error) => End::failed(&error),
-            }
+        Command::Check => {
+            let checked = check::check(&settings.run, server)?;
+            Ok(print(&checked.text, checked.exit_code))
         }
     }
 }
 
-impl End {
-    fn new(text: impl Into<String>, exit_code: u8) -> End {
-        let text = text.into();
-        End { text, exit_code }
-    }
-
-    fn failed(error: &Error) -> End {
-        log::error!("{error}");
-        End::new("", error.exit_code())
-    }
+/// Prints the last thing before the program ends with this exit code. A reader that has gone away is no reason to panic,
+/// or to fail.
+fn print(text: &str, exit_code: u8) -> u8 {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    exit_code
 }
 
 /// Our own messages only: ureq's would show the headers of requests, and one of them is the key.
 fn start_log(level: LevelFilter) {
-    env_logger::Builder::new()
-        .filter_module("vieter", level)
-        .format(|out, record| {
-            let time = utc(SystemTime::now());
-            writeln!(out, "{time} {:<5} {}", record.level(), record.args())
-        })
-        .init();
+    let mut log = env_logger::Builder::new();
+    log.filter_module("vieter", level).format(|out, record| {
+        let time = utc(SystemTime::now());
+        writeln!(out, "{time} {:<5} {}", record.level(), record.args())
+    });
+    log.init();
 }
 
-#[allow(clippy::arithmetic_side_effects)] // Of seconds since 1970, which no clock makes too many.
 /// A time as RFC 3339 has it, to the second. The date is Howard Hinnant's `civil_from_days`.
+// Of seconds since 1970, which no clock makes too many.
+#[allow(clippy::arithmetic_side_effects)]
 fn utc(time: SystemTime) -> String {
-    let seconds = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |it| it.as_secs());
+    let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH);
+    let seconds = since_1970.map_or(0, |it| it.as_secs());
     let days = seconds / 86_400 + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let leap_days = day_of_era / 1_460 - day_of_era / 36_524 + day_of_era / 146_096;
+    let year_of_era = (day_of_era - leap_days) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;

@@ -1,6 +1,8 @@
 //! What a PKGBUILD says: its names, its version, its dependencies. It is bash, so only a bash can read it, and
 //! that bash runs in the build container, as the build user (`scripts/read.sh`). Here is what it prints.
 
+use std::collections::BTreeSet;
+
 use crate::error::{Error, Result};
 use crate::text::one_line;
 use crate::words::{PackageName, Version};
@@ -9,7 +11,6 @@ use crate::words::{PackageName, Version};
 const MAX_NAMES: usize = 500;
 
 /// What a PKGBUILD says.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pkgbuild {
     /// What the packages are called together: the name of the only one, as a rule.
     pub pkgbase: PackageName,
@@ -20,6 +21,8 @@ pub struct Pkgbuild {
     pkgrel: String,
     /// Whether it has a `pkgver()` function, so that its version is known only after a look at the sources.
     pub has_pkgver: bool,
+    /// Whether its text says something of `replaces`. Its packages may have them even if it doesn't.
+    pub may_replace: bool,
     /// The fingerprints that its sources may be signed with (`validpgpkeys`).
     pub keys: Vec<String>,
     /// What has to be installed before the build: depends, makedepends, checkdepends, and their forms for the
@@ -33,8 +36,7 @@ impl Pkgbuild {
     /// # Errors
     /// Epoch, pkgver and pkgrel make none. Before `pkgver()` was run that may well be.
     pub fn version(&self) -> Result<Version> {
-        let version = Version::new(&self.epoch, &self.pkgver, &self.pkgrel);
-        version.map_err(|error| unreadable(&error))
+        Version::new(&self.epoch, &self.pkgver, &self.pkgrel).map_err(unreadable)
     }
 }
 
@@ -46,10 +48,8 @@ pub fn parse(printed: &[u8]) -> Result<Pkgbuild> {
     let bad = |what: &str, why: &str| unreadable(format!("{:?} {why}", one_line(what, 100)));
     let text = String::from_utf8_lossy(printed);
     let mut fields = text.strip_suffix('\0').unwrap_or("").split('\0');
-    let mut field = || fields.next();
-    let (Some(has_pkgver), Some(pkgbase), Some(epoch), Some(pkgver), Some(pkgrel)) =
-        (field(), field(), field(), field(), field())
-    else {
+    let head: Vec<&str> = fields.by_ref().take(6).collect();
+    let &[has_pkgver, may_replace, pkgbase, epoch, pkgver, pkgrel] = head.as_slice() else {
         return Err(bad(&text, "ended before it was read to its end"));
     };
     let (Some(names), Some(mut keys)) = (take_list(&mut fields), take_list(&mut fields)) else {
@@ -60,22 +60,18 @@ pub fn parse(printed: &[u8]) -> Result<Pkgbuild> {
     }
     // What is no fingerprint is for makepkg to complain of.
     keys.retain(|key| !key.is_empty() && key.bytes().all(|it| it.is_ascii_hexdigit()));
-    let mut dependencies: Vec<String> = fields
-        .filter(|it| !it.is_empty())
-        .map(str::to_owned)
-        .collect();
-    dependencies.sort_unstable();
-    dependencies.dedup();
+    let dependencies: BTreeSet<&str> = fields.filter(|it| !it.is_empty()).collect();
     let names: Result<Vec<PackageName>> = names.into_iter().map(str::parse).collect();
     Ok(Pkgbuild {
-        pkgbase: pkgbase.parse().map_err(|error| unreadable(&error))?,
-        names: names.map_err(|error| unreadable(&error))?,
+        pkgbase: pkgbase.parse().map_err(unreadable::<Error>)?,
+        names: names.map_err(unreadable)?,
         epoch: epoch.to_owned(),
         pkgver: pkgver.to_owned(),
         pkgrel: pkgrel.to_owned(),
         has_pkgver: !has_pkgver.is_empty(),
+        may_replace: !may_replace.is_empty(),
         keys: keys.into_iter().map(str::to_owned).collect(),
-        dependencies,
+        dependencies: dependencies.into_iter().map(str::to_owned).collect(),
     })
 }
 
@@ -86,7 +82,7 @@ fn take_list<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Vec<&'a s
     (list.len() == count).then_some(list)
 }
 
-fn unreadable(why: impl std::fmt::Display) -> Error {
+fn unreadable<E: std::fmt::Display>(why: E) -> Error {
     Error::unusable("reading the PKGBUILD", why)
 }
 
@@ -100,7 +96,7 @@ mod tests {
 
     #[test]
     fn names_and_version_are_read() {
-        let plain = parse(b"\0foo\0\x001.0\x001\x001\0foo\x000\0").unwrap();
+        let plain = parse(b"\0\0foo\0\x001.0\x001\x001\0foo\x000\0").unwrap();
         assert_eq!(
             (plain.pkgbase.as_str(), version(&plain).as_str()),
             ("foo", "1.0-1")
@@ -108,6 +104,7 @@ mod tests {
         assert!(!plain.has_pkgver);
         let split = [
             "yes",
+            "",
             "base",
             "2",
             "1.0",
@@ -138,7 +135,7 @@ mod tests {
         assert!(split.has_pkgver);
         assert_eq!(split.keys, ["ABCDEF01"]);
         assert_eq!(split.dependencies, ["a", "b>=1"]);
-        let without_epoch = parse(b"\0foo\x000\x001.0\x001\x001\0foo\x000\0").unwrap();
+        let without_epoch = parse(b"\0\0foo\x000\x001.0\x001\x001\0foo\x000\0").unwrap();
         assert_eq!(version(&without_epoch), "1.0-1");
     }
 
@@ -147,21 +144,21 @@ mod tests {
         for printed in [
             &b""[..],
             b"\0",
-            b"\0foo\0\x001.0\x001\x000\x000\0",
-            b"\0foo\0\x001.0\x001\x002\0foo\x000\0",
-            b"\0foo\0\x001.0\x001\x0099999999999999999999\0foo\x000\0",
-            b"\0foo\0\x001.0\x001\x00-1\0foo\x000\0",
-            b"\0foo\0\x001.0\x001\x001\0foo\x000",
-            b"\0foo\0\x001.0\x001\x001\0foo\0",
-            b"\0foo\0\x001.0\x001\x001\0foo\x001\0",
-            b"\0\0\x001.0\x001\x001\0\x000\0",
-            b"\0foo\0\0\x001\x001\0foo\x000\0",
-            b"\0foo\0\x001.0\0\x001\0foo\x000\0",
-            b"\0foo\0\x001/0\x001\x001\0foo\x000\0",
-            b"\0foo\0\x001 0\x001\x001\0foo\x000\0",
-            b"\0foo\0\x001.0\x001\x001\0../foo\x000\0",
-            b"\0foo\0\x001.0\x001\x001\0-foo\x000\0",
-            b"\0foo\0\x001.0\x001\x001\0f\xffo\x000\0",
+            b"\0\0foo\0\x001.0\x001\x000\x000\0",
+            b"\0\0foo\0\x001.0\x001\x002\0foo\x000\0",
+            b"\0\0foo\0\x001.0\x001\x0099999999999999999999\0foo\x000\0",
+            b"\0\0foo\0\x001.0\x001\x00-1\0foo\x000\0",
+            b"\0\0foo\0\x001.0\x001\x001\0foo\x000",
+            b"\0\0foo\0\x001.0\x001\x001\0foo\0",
+            b"\0\0foo\0\x001.0\x001\x001\0foo\x001\0",
+            b"\0\0\0\x001.0\x001\x001\0\x000\0",
+            b"\0\0foo\0\0\x001\x001\0foo\x000\0",
+            b"\0\0foo\0\x001.0\0\x001\0foo\x000\0",
+            b"\0\0foo\0\x001/0\x001\x001\0foo\x000\0",
+            b"\0\0foo\0\x001 0\x001\x001\0foo\x000\0",
+            b"\0\0foo\0\x001.0\x001\x001\0../foo\x000\0",
+            b"\0\0foo\0\x001.0\x001\x001\0-foo\x000\0",
+            b"\0\0foo\0\x001.0\x001\x001\0f\xffo\x000\0",
         ] {
             assert!(
                 parse(printed).and_then(|it| it.version()).is_err(),

@@ -1,5 +1,5 @@
 //! Which repository comes next, without any I/O: those that weren't tried, in the order of the list, and then those that
-//! lacked dependencies, each again when something was published since. Not here: how one is built (`job`).
+//! lacked something that others may bring, each again when there is hope. Not here: how one is built (`job`).
 
 use std::collections::VecDeque;
 
@@ -12,12 +12,20 @@ struct Waiting<T, R> {
     tried: Option<Tried<R>>,
 }
 
-/// Something that lacked what others may publish.
+/// Something that lacked what others may bring.
 struct Tried<R> {
-    /// How many archives had been published when it was tried.
-    published: usize,
+    until: Until,
     /// What is said of it if it isn't tried again.
     report: R,
+}
+
+/// What something waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// That more archives than so many have been published.
+    Published(usize),
+    /// That everything has been tried.
+    AllWereTried,
 }
 
 impl<T, R> Queue<T, R> {
@@ -41,19 +49,26 @@ impl<T, R> Queue<T, R> {
         self.0.is_empty()
     }
 
+    /// Whether something was never tried.
+    pub fn has_untried(&self) -> bool {
+        self.0.iter().any(|waiting| waiting.tried.is_none())
+    }
+
     /// Takes the first that is due, now that so many archives have been published.
     pub fn next(&mut self, published: usize) -> Option<T> {
-        let is_due = |waiting: &Waiting<T, R>| match &waiting.tried {
+        let all_were_tried = !self.has_untried();
+        let is_due = |waiting: &Waiting<T, R>| match waiting.tried.as_ref().map(|it| it.until) {
             None => true,
-            Some(tried) => tried.published < published,
+            Some(Until::Published(then)) => then < published,
+            Some(Until::AllWereTried) => all_were_tried,
         };
         let position = self.0.iter().position(is_due)?;
         self.0.remove(position).map(|waiting| waiting.item)
     }
 
-    /// Puts back what lacked dependencies, with the number of archives that had been published then.
-    pub fn wait(&mut self, item: T, published: usize, report: R) {
-        let tried = Some(Tried { published, report });
+    /// Puts back what was tried, and waits.
+    pub fn wait(&mut self, item: T, until: Until, report: R) {
+        let tried = Some(Tried { until, report });
         self.0.push_back(Waiting { item, tried });
     }
 
@@ -77,7 +92,7 @@ mod tests {
             queue.add(item);
         }
         assert_eq!(queue.next(0), Some("a"));
-        queue.wait("a", 0, "a lacks b");
+        queue.wait("a", Until::Published(0), "a lacks b");
         // Something was published, so a is due again; but b and c have not had their turn.
         assert_eq!(queue.next(1), Some("b"));
         assert_eq!(queue.next(1), Some("c"));
@@ -91,13 +106,29 @@ mod tests {
         let mut queue = Queue::empty();
         queue.add("a");
         assert_eq!(queue.next(3), Some("a"));
-        queue.wait("a", 3, "lacks b");
+        queue.wait("a", Until::Published(3), "lacks b");
         assert_eq!(queue.next(3), None);
         assert_eq!((queue.len(), queue.is_empty()), (1, false));
         assert_eq!(queue.next(4), Some("a"));
-        queue.wait("a", 4, "lacks c");
+        queue.wait("a", Until::Published(4), "lacks c");
         assert_eq!(queue.next(4), None);
         assert_eq!(queue.into_reports().collect::<Vec<_>>(), ["lacks c"]);
+    }
+
+    #[test]
+    fn what_waits_for_all_others_comes_behind_their_first_try() {
+        let mut queue = Queue::empty();
+        for item in ["a", "b"] {
+            queue.add(item);
+        }
+        assert_eq!(queue.next(0), Some("a"));
+        queue.wait("a", Until::AllWereTried, "came early");
+        assert!(queue.has_untried());
+        assert_eq!(queue.next(0), Some("b"));
+        queue.wait("b", Until::Published(0), "lacks c");
+        assert!(!queue.has_untried());
+        assert_eq!(queue.next(0), Some("a"));
+        assert_eq!(queue.next(0), None);
     }
 
     #[test]

@@ -35,7 +35,6 @@ impl fmt::Display for Step {
 }
 
 /// Why a repository failed.
-#[derive(Debug)]
 pub struct Failure {
     /// Where.
     pub step: Step,
@@ -49,7 +48,6 @@ pub fn at(step: Step) -> impl Fn(Error) -> Failure {
 }
 
 /// What happened to a repository.
-#[derive(Debug)]
 pub enum Outcome {
     /// At least one archive was published.
     Built,
@@ -60,10 +58,11 @@ pub enum Outcome {
 }
 
 /// One line of the summary.
-#[derive(Debug)]
 pub struct Line {
     /// The pkgbase and its version, or, as long as they aren't known, the repository's URL.
     pub name: String,
+    /// The repository's URL: a name can be anybody's.
+    pub url: String,
     /// What happened to it.
     pub outcome: Outcome,
     /// How long that took.
@@ -73,50 +72,53 @@ pub struct Line {
 impl Line {
     /// Whether it is the dependencies that could not be installed: another repository may bring them.
     pub fn lacks_dependencies(&self) -> bool {
-        let Outcome::Failed(Failure { step, error }) = &self.outcome else {
-            return false;
+        let is_it = |failure: &Failure| {
+            failure.step == Step::Dependencies && matches!(failure.error.kind, Kind::Exit(_))
         };
-        *step == Step::Dependencies && matches!(error.kind, Kind::Exit(_))
+        matches!(&self.outcome, Outcome::Failed(failure) if is_it(failure))
+    }
+
+    /// Whether it has to come behind all entries that were not looked at yet.
+    pub fn came_early(&self) -> bool {
+        matches!(&self.outcome, Outcome::Failed(it) if it.error.kind == Kind::Early)
+    }
+
+    /// The URL, if the name isn't that.
+    fn url_behind(&self, before: &str) -> String {
+        match self.url == self.name {
+            true => String::new(),
+            false => format!("{before}{}", self.url),
+        }
     }
 }
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Line {
-            name,
-            outcome,
-            took,
-        } = self;
-        let took = took.as_secs_f64();
-        match outcome {
+        let (name, took) = (&self.name, self.took.as_secs_f64());
+        match &self.outcome {
             Outcome::Built => write!(f, "built       {name}  {took:.1} s"),
             Outcome::UpToDate => write!(f, "up to date  {name}  {took:.1} s"),
-            Outcome::Failed(it) => write!(f, "failed      {name}  at {}  {took:.1} s", it.step),
+            Outcome::Failed(Failure { step, .. }) => {
+                let url = self.url_behind("  ");
+                write!(f, "failed      {name}  at {step}  {took:.1} s{url}")
+            }
         }
     }
 }
 
 /// All of a run, in the order in which it happened.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Summary {
     lines: Vec<Line>,
-    built: usize,
-    up_to_date: usize,
-    failed: usize,
 }
 
 impl Summary {
     /// Adds a line, and says it in the log.
     pub fn add(&mut self, line: Line) {
-        let count = match &line.outcome {
-            Outcome::Built => &mut self.built,
-            Outcome::UpToDate => &mut self.up_to_date,
-            Outcome::Failed(_) => &mut self.failed,
-        };
-        *count = count.saturating_add(1);
         match &line.outcome {
-            Outcome::Failed(it) => {
-                log::error!("{}: failed at {}: {}", line.name, it.step, it.error)
+            Outcome::Failed(Failure { step, error }) => {
+                let (name, url) = (&line.name, line.url_behind(" of "));
+                log::error!("{name}{url}: failed at {step}: {error}");
             }
             _ => log::info!("{line}"),
         }
@@ -125,7 +127,8 @@ impl Summary {
 
     /// 0 if all went well, 1 if a repository failed.
     pub fn exit_code(&self) -> u8 {
-        u8::from(self.failed > 0)
+        let failed = |line: &Line| matches!(line.outcome, Outcome::Failed(_));
+        u8::from(self.lines.iter().any(failed))
     }
 }
 
@@ -134,12 +137,10 @@ impl fmt::Display for Summary {
         for line in &self.lines {
             writeln!(f, "{line}")?;
         }
-        let Summary {
-            built,
-            up_to_date,
-            failed,
-            ..
-        } = self;
+        let count = |is: fn(&Line) -> bool| self.lines.iter().filter(|it| is(it)).count();
+        let built = count(|line| matches!(line.outcome, Outcome::Built));
+        let up_to_date = count(|line| matches!(line.outcome, Outcome::UpToDate));
+        let failed = count(|line| matches!(line.outcome, Outcome::Failed(_)));
         writeln!(f, "{built} built, {up_to_date} up to date, {failed} failed")
     }
 }

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use crate::docker::{Engine, Host};
 use crate::error::Result;
-use crate::job::{self, Builds, Handover};
+use crate::http::Deadline;
+use crate::inbox::Inbox;
+use crate::job::{self, Builds, Handover, Task};
 use crate::list::{self, Entry, Repo};
 use crate::lock::{self, Lock};
-use crate::queue::Queue;
+use crate::queue::{Queue, Until};
 use crate::report::{Line, Outcome, Step, Summary, at};
 use crate::sandbox::Sandbox;
 use crate::server::Server;
@@ -52,15 +54,20 @@ pub fn run(settings: &Settings, mut server: Server) -> Result<Summary> {
     log::info!("using {}", engine.name());
     let arch = settings.arch(&engine)?;
     let mut summary = Summary::default();
-    let mut queue = Queue::empty();
+    let mut queue: Queue<Due, Line> = Queue::empty();
     for entry in list::fetch(&mut server, &arch)? {
         match entry {
-            Entry::Repo(repo) => queue.add(repo),
+            Entry::Repo(repo) => queue.add(Due {
+                repo,
+                spent: Duration::ZERO,
+            }),
             Entry::Unusable { name, error } => {
                 let outcome = Outcome::Failed(at(Step::List)(error));
                 let took = Duration::ZERO;
+                let url = name.clone();
                 summary.add(Line {
                     name,
+                    url,
                     outcome,
                     took,
                 });
@@ -73,6 +80,7 @@ pub fn run(settings: &Settings, mut server: Server) -> Result<Summary> {
     }
     log::info!("repositories for {arch}: {}", queue.len());
 
+    warn_of_network(&engine, settings.sandbox.network.as_deref());
     // Before a pull that would be for nothing.
     lock::refuse_if_held(&engine)?;
     image::pull(&engine, &settings.image.base)?;
@@ -80,11 +88,16 @@ pub fn run(settings: &Settings, mut server: Server) -> Result<Summary> {
     let lock = Lock::take(sandbox, &settings.image.base)?;
     let run = Run { sandbox, lock };
     run.sweep(Whose::Everybodys);
-    let image = &image::prepare(sandbox, &run.lock.container, &settings.image)?;
-    let (sink, settings) = (&Sink::new(server, arch), &settings.builds);
+    let lock = &run.lock.container;
+    let image = &image::prepare(sandbox, lock, &settings.image, &arch)?;
+    let (inbox, arch) = (&Inbox { container: lock }, &arch);
+    inbox.empty(Deadline::after(image::PREPARATION))?;
+    let (sink, settings) = (&Sink::new(server, arch.clone()), &settings.builds);
     let builds = Builds {
         sandbox,
         image,
+        arch,
+        inbox,
         sink,
         settings,
     };
@@ -99,23 +112,61 @@ pub fn run(settings: &Settings, mut server: Server) -> Result<Summary> {
 fn build_all(
     builds: &Builds,
     lock: &Lock,
-    queue: &mut Queue<Repo, Line>,
+    queue: &mut Queue<Due, Line>,
     summary: &mut Summary,
 ) -> Result<()> {
     let mut handover = Handover::default();
-    while let Some(repo) = queue.next(handover.published) {
+    while let Some(Due { repo, spent }) = queue.next(handover.published) {
         lock.must_be_held()?;
         log::info!("{} for the repository {}", repo.name, repo.publish_to);
-        let line = job::build(builds, &repo, queue.is_empty(), &mut handover);
-        if line.lacks_dependencies() {
+        let (is_last, others_are_unknown) = (queue.is_empty(), queue.has_untried());
+        let task = Task {
+            repo: &repo,
+            spent,
+            is_last,
+            others_are_unknown,
+        };
+        let line = job::build(builds, &task, &mut handover);
+        let spent = line.took;
+        if spent >= builds.settings.timeout {
+            summary.add(line);
+        } else if line.lacks_dependencies() {
             let why = "its dependencies can't be installed yet; again after the others";
             log::info!("{}: {why}", line.name);
-            queue.wait(repo, handover.published, line);
+            queue.wait(
+                Due { repo, spent },
+                Until::Published(handover.published),
+                line,
+            );
+        } else if line.came_early() {
+            let why = "it may replace packages of others, so it is built after them";
+            log::info!("{}: {why}", line.name);
+            queue.wait(Due { repo, spent }, Until::AllWereTried, line);
         } else {
             summary.add(line);
         }
     }
     Ok(())
+}
+
+/// A repository that is to be built, and how long it was tried already.
+struct Due {
+    repo: Repo,
+    spent: Duration,
+}
+
+/// Says what builds can reach in their network that nobody may want them to.
+fn warn_of_network(engine: &Engine, network: Option<&str>) {
+    match network {
+        Some(network) if !engine.is_direct() => log::warn!(
+            "builds are in the network {network}: if the engine's TCP port can be reached from there, a stranger's build \
+             is root on the engine's host; put builds into a network of their own (README, \"What protects you\")"
+        ),
+        Some("host") => {
+            log::warn!("builds are in the host's network, and reach what listens on its loopback")
+        }
+        _ => (),
+    }
 }
 
 /// What a run holds: the engine, by its lock container, and whatever bears its label. Dropping it removes all of it.

@@ -25,18 +25,35 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/bin:/usr/sbin:/bin:
 pub struct Settings {
     /// A network's name, or `host`; `None` for the engine's default.
     pub network: Option<String>,
+    /// The most memory of each, in bytes; `None` for no limit.
+    pub memory: Option<u64>,
 }
 
 /// Who a command in a container runs as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum User {
-    /// Only for pacman and what prepares the image, never for a repository's code.
+    /// For pacman, what prepares the image, and the inbox: never for a repository's code. But the install scripts of
+    /// packages are run by pacman.
     Root,
     /// The build user: all that comes from a repository.
     Builder,
+    /// Who looks into archives, in the lock's container: nobody else's files can be written by it.
+    Checker,
 }
 
 const ROOT_ENV: &[&str] = &[PATH, "HOME=/root", "LANG=C.UTF-8"];
+
+const CHECKER_ENV: &[&str] = &[PATH, "HOME=/", "LANG=C.UTF-8"];
+
+/// The uid of the build user: one that no person on the host is likely to have, as the kernel's limits per user are shared
+/// with whoever has it, and below 65534, as the maps of rootless engines end there.
+pub const BUILDER: &str = "41771";
+
+/// The uid and gid of the checker, which has no entry in any passwd.
+const CHECKER: &str = "41772:41772";
+
+/// The most processes in a container.
+const MAX_PROCESSES: u32 = 16384;
 
 /// `PKGDEST` is where makepkg puts the archives that are to be published: empty, and only for them.
 const BUILDER_ENV: &[&str] = &[
@@ -61,6 +78,11 @@ const fn root(doing: &'static str, text: &'static str) -> Script {
     Script { user, doing, text }
 }
 
+const fn checker(doing: &'static str, text: &'static str) -> Script {
+    let user = User::Checker;
+    Script { user, doing, text }
+}
+
 const fn builder(doing: &'static str, text: &'static str) -> Script {
     let user = User::Builder;
     Script { user, doing, text }
@@ -68,6 +90,8 @@ const fn builder(doing: &'static str, text: &'static str) -> Script {
 
 /// Makes the builder image's last changes.
 pub const SET_UP: Script = root("build user", include_str!("scripts/set-up.sh"));
+/// Empties the inbox.
+pub const EMPTY: Script = root("emptying the inbox", include_str!("scripts/empty.sh"));
 /// Makes a pacman repository known to pacman.
 pub const ADD_REPOSITORY: Script = root("pacman -Sy", include_str!("scripts/add-repository.sh"));
 /// Brings a repository and reads its PKGBUILD.
@@ -80,8 +104,16 @@ pub const IMPORT_KEYS: Script = builder("importing keys", include_str!("scripts/
 pub const MAKEPKG: Script = builder("makepkg", include_str!("scripts/makepkg.sh"));
 /// Looks for dependencies that aren't installed.
 pub const MISSING: Script = builder("pacman -T", include_str!("scripts/missing.sh"));
-/// Lists the package archives that makepkg made.
-pub const ARCHIVES: Script = builder("listing the archives", include_str!("scripts/archives.sh"));
+/// Brings the history of a shallow clone.
+pub const DEEPEN: Script = builder("git fetch --unshallow", include_str!("scripts/deepen.sh"));
+/// Ends and removes what a build has left.
+pub const TIDY: Script = builder("tidying up", include_str!("scripts/tidy.sh"));
+/// Looks into package archives.
+pub const ARCHIVES: Script = checker("listing the archives", include_str!("scripts/archives.sh"));
+/// Asks which names are official.
+pub const OFFICIAL: Script = checker("asking pacman", include_str!("scripts/official.sh"));
+/// Looks up whose packages are in a database.
+pub const OWNER: Script = checker("reading the database", include_str!("scripts/owner.sh"));
 
 impl Script {
     /// The command that runs it with these arguments, in its user's home.
@@ -97,6 +129,7 @@ pub fn command<'a>(user: User, doing: &'a str, argv: Vec<&'a str>) -> Command<'a
     let (user, workdir, env) = match user {
         User::Root => ("0", "/", ROOT_ENV),
         User::Builder => ("builder", HOME, BUILDER_ENV),
+        User::Checker => (CHECKER, "/", CHECKER_ENV),
     };
     Command {
         doing,
@@ -144,6 +177,9 @@ impl<'e> Sandbox<'e> {
             security_opt: &["no-new-privileges"],
             cap_drop: &["ALL"],
             cap_add: &cap_add,
+            pids_limit: MAX_PROCESSES,
+            memory: self.settings.memory,
+            memory_swap: self.settings.memory,
             network_mode: self.settings.network.as_deref(),
         };
         Container::start(self.engine, name, image, &self.run, host_config, by)

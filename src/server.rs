@@ -1,9 +1,10 @@
 //! The Vieter server: how it is reached, and with which key. Not here: what is asked of it (`list`, `sink`).
 
 use std::io::Read;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use ureq::http::Method;
+use ureq::http::{Method, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, SendBody};
 
@@ -54,13 +55,23 @@ impl Server {
         &self.http.base
     }
 
+    /// Whether the key goes to another machine, unencrypted.
+    pub fn sends_key_in_the_clear(&self) -> bool {
+        let Ok(address) = self.address().parse::<Uri>() else {
+            return false;
+        };
+        let host = address.host().unwrap_or("").trim_matches(['[', ']']);
+        let is_here = host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        address.scheme_str() == Some("http") && host != "localhost" && !is_here
+    }
+
     /// A `GET` with the key. An agent trusts either the usual certificates or others, so those that `SSL_CERT_FILE`
     /// names, a private CA's as a rule, are tried second, and kept if they get through.
     ///
     /// # Errors
     /// No answer; that file. Any status is an answer.
-    pub fn get_first(&mut self, path: &str, deadline: Deadline) -> Result<Answer> {
-        let error = match self.get(path, deadline) {
+    pub fn get_first(&mut self, path: &str, by: Deadline) -> Result<Answer> {
+        let error = match self.get(path, by) {
             Err(error) if error.kind == Kind::Tls => error,
             answer => return answer,
         };
@@ -69,7 +80,7 @@ impl Server {
             return Err(error.advise(advice));
         };
         self.http.agent = trusting(file)?;
-        self.get(path, deadline)
+        self.get(path, by)
     }
 
     /// A `GET` with the key.

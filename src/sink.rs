@@ -1,9 +1,9 @@
 //! Where packages go: whether one is there, publishing, and how pacman gets at them. Not here: what may be published
 //! (`archive`).
 
+use std::io::Read;
 use std::time::Duration;
 
-use crate::archive::ArchiveReader;
 use crate::error::Result;
 use crate::http::{Deadline, encode};
 use crate::server::{Server, refused};
@@ -45,19 +45,35 @@ impl Sink {
         format!("{}/{repo}/{}", self.server.address(), self.arch)
     }
 
-    /// Publishes a package archive, as it is read (`POST /<repo>/publish`).
+    /// A repository's database; `None` before its first package (`GET /<repo>/<arch>/<repo>.db`).
+    ///
+    /// # Errors
+    /// No answer, any but 200 and 404; one of more than 16 MiB.
+    pub fn database(&self, repo: &RepoName, by: Deadline) -> Result<Option<Vec<u8>>> {
+        let [encoded, arch] = [repo.as_str(), self.arch.as_str()].map(encode);
+        let answer = self
+            .server
+            .get(&format!("/{encoded}/{arch}/{encoded}.db"), by)?;
+        match answer.status() {
+            200 => answer.read().map(Some),
+            404 => Ok(None),
+            _ => Err(refused(answer)),
+        }
+    }
+
+    /// Publishes a package archive of `size` bytes, as it is read (`POST /<repo>/publish`).
     ///
     /// # Errors
     /// No answer, any but 200, and those of the reader.
     pub fn publish(
         &self,
         repo: &RepoName,
-        archive: &mut ArchiveReader,
+        bytes: &mut dyn Read,
+        size: u64,
         by: Deadline,
     ) -> Result<()> {
         let path = format!("/{}/publish", encode(repo.as_str()));
-        let size = archive.left();
-        let answer = self.server.post(&path, archive, size, by)?;
+        let answer = self.server.post(&path, bytes, size, by)?;
         match answer.status() {
             200 => Ok(()),
             _ => Err(refused(answer)),

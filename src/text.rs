@@ -7,6 +7,9 @@ use std::collections::VecDeque;
 const KEPT_BYTES: usize = 16 * 1024;
 const SHOWN_LINES: usize = 40;
 
+/// The longest line that is shown, in characters.
+const MAX_LINE: usize = 500;
+
 /// What a command prints: passed to the log line by line, its end kept for the message of a failure.
 #[derive(Default)]
 pub struct Output {
@@ -26,7 +29,7 @@ impl Output {
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
             self.line.extend_from_slice(piece);
             if piece.ends_with(b"\n") || self.line.len() > KEPT_BYTES {
-                log::debug!("| {}", last_overwrite(&printable(&self.line)));
+                log::debug!("| {}", shown_line(&self.line));
                 self.line.clear();
             }
         }
@@ -36,11 +39,10 @@ impl Output {
     pub fn last_lines(&self) -> String {
         let bytes: Vec<u8> = self.end.iter().copied().collect();
         let mut lines = vec![];
-        for line in String::from_utf8_lossy(&bytes).lines() {
-            let line = printable(line.as_bytes());
-            let shown = last_overwrite(&line);
-            if !shown.trim().is_empty() {
-                lines.push(shown.to_owned());
+        for line in bytes.split(|byte| *byte == b'\n') {
+            let line = shown_line(line);
+            if !line.trim().is_empty() {
+                lines.push(line);
             }
         }
         let too_many = lines.len().saturating_sub(SHOWN_LINES);
@@ -49,16 +51,45 @@ impl Output {
     }
 }
 
-/// A progress meter writes its line over and over; what counts is what stood there last.
-fn last_overwrite(line: &str) -> &str {
+/// A line that a command printed. A progress meter writes its line over and over; what counts is what stood there last.
+fn shown_line(line: &[u8]) -> String {
+    let line = printable(line);
     let line = line.trim_end_matches('\r');
-    line.rsplit('\r').next().unwrap_or(line)
+    cut(line.rsplit('\r').next().unwrap_or(line), MAX_LINE)
+}
+
+/// The beginning of a text, at most `limit` characters.
+fn cut(text: &str, limit: usize) -> String {
+    let mut beginning: String = text.chars().take(limit).collect();
+    if beginning.len() < text.len() {
+        beginning.push('…');
+    }
+    beginning
+}
+
+/// The same text with the passwords of URLs masked: what stands between `://` and an `@` may be one.
+pub fn masked(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut shown = parts.next().unwrap_or("").to_owned();
+    for part in parts {
+        shown += "://";
+        let is_behind = |c: char| c.is_whitespace() || "/?#\"'\\".contains(c);
+        let authority = part.split(is_behind).next().unwrap_or(part);
+        match authority.rsplit_once('@') {
+            Some((user, host)) if user != "git" => {
+                shown += &format!("***@{host}");
+                shown += part.strip_prefix(authority).unwrap_or("");
+            }
+            _ => shown += part,
+        }
+    }
+    shown
 }
 
 /// One line of text from outside, fit for a log: control characters are shown as an escape (`\u{1b}`) or, at the
 /// end, dropped, so that no stranger moves our reader's cursor or forges a log line. Carriage returns stay.
 pub fn printable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
+    let text = masked(&String::from_utf8_lossy(bytes));
     let mut shown = String::with_capacity(text.len());
     for c in text.trim_end_matches('\n').chars() {
         match c {
@@ -72,18 +103,14 @@ pub fn printable(bytes: &[u8]) -> String {
 
 /// The characters of Unicode that reorder or hide what is around them.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2064}')
+        || matches!(c, '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A message from outside on one line, at most `limit` characters.
 pub fn one_line(text: &str, limit: usize) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let text = printable(text.as_bytes());
-    let mut line: String = text.chars().take(limit).collect();
-    if line.len() < text.len() {
-        line.push('…');
-    }
-    line
+    cut(&printable(text.as_bytes()), limit)
 }
 
 #[cfg(test)]
@@ -109,6 +136,14 @@ mod tests {
         let mut output = Output::default();
         output.push(b" 10%\r 50%\r100%\r\n\n\x1b[2Jgone\xff\n");
         assert_eq!(output.last_lines(), "100%\n\\u{1b}[2Jgone\u{fffd}");
+    }
+
+    #[test]
+    fn passwords_in_urls_are_masked() {
+        let said = "fatal: 'https://me:s3cret@host/a?b' or https://token@host ssh://git@host/x";
+        let shown = "fatal: 'https://***@host/a?b' or https://***@host ssh://git@host/x";
+        assert_eq!(printable(said.as_bytes()), shown);
+        assert_eq!(masked("a://b@c@d/e://"), "a://***@d/e://");
     }
 
     #[test]

@@ -9,8 +9,8 @@ use crate::error::{Error, Kind, Result};
 use crate::text::one_line;
 
 /// Makes a type of the texts that pass a test: its name, what messages call it, and the test.
-macro_rules! word {
-    ($(#[$doc:meta])* $name:ident, $called:literal, $is_one:expr) => {
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident, $called:literal, $is_one:expr;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         pub struct $name(String);
@@ -20,10 +20,8 @@ macro_rules! word {
 
             fn from_str(text: &str) -> Result<$name> {
                 let is_one: fn(&str) -> bool = $is_one;
-                if !is_one(text) {
-                    return Err(misspelt(text, $called));
-                }
-                Ok($name(text.to_owned()))
+                let word = is_one(text).then(|| $name(text.to_owned()));
+                word.ok_or_else(|| misspelt(text, $called))
             }
         }
 
@@ -39,40 +37,47 @@ macro_rules! word {
                 &self.0
             }
         }
-    };
+    )*};
 }
 
-word!(
+words! {
     /// A package's name (PKGBUILD(5), `pkgname` and `pkgbase`): ASCII letters, digits and `@._+-`, not starting with `-`
     /// or `.`, which a command or a path would take for something else.
-    PackageName, "a package name", is_name
-);
+    PackageName, "a package name", is_name;
 
-word!(
     /// A pacman repository's name: the section in pacman.conf, the database's file name, a folder on the server. What is
-    /// installed is `local` to pacman.
-    RepoName, "a name for a pacman repository", |text| is_name(text) && text != "local"
-);
+    /// installed is `local` to pacman, and `options` are its own settings.
+    RepoName, "a name for a pacman repository", |text| is_name(text) && !["local", "options"].contains(&text);
 
-word!(
     /// An architecture in makepkg's words (`CARCH`): `x86_64`, `aarch64`, `any`.
-    Arch, "an architecture", |text| {
-        !text.is_empty() && text.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_')
-    }
-);
+    Arch, "an architecture", |text| is_all(text, |it| it.is_ascii_alphanumeric() || it == b'_');
 
-word!(
     /// A Git commit's id: 40 hexadecimal digits, or 64 in a SHA-256 repository.
     Commit, "a commit's id", |text| {
-        matches!(text.len(), 40 | 64) && text.bytes().all(|it| it.is_ascii_hexdigit())
-    }
-);
+        matches!(text.len(), 40 | 64) && is_all(text, |it| it.is_ascii_hexdigit())
+    };
 
-word!(
     /// The name of a run, which no other has: the value of the label that all of its containers and images bear. What is
     /// read from the engine may be anybody's label, so any text is one.
-    RunId, "a run", |_| true
-);
+    RunId, "a run", |_| true;
+}
+
+impl Arch {
+    /// The architecture of a machine, in the words of `uname -m` or of Go.
+    ///
+    /// # Errors
+    /// What is neither.
+    pub fn of_machine(machine: &str) -> Result<Arch> {
+        match machine {
+            "amd64" => "x86_64",
+            "arm64" => "aarch64",
+            "armv7l" => "armv7h",
+            "armv6l" => "armv6h",
+            machine => machine,
+        }
+        .parse()
+    }
+}
 
 impl RunId {
     /// A new one: the time, in nanoseconds.
@@ -84,15 +89,22 @@ impl RunId {
 
 /// The error that a text is which is not the word that it should be.
 fn misspelt(text: &str, called: &str) -> Error {
-    Error::new(
-        Kind::Unusable,
-        format!("{:?} is not {called}", one_line(text, 100)),
-    )
+    let text = one_line(text, 100);
+    Error::new(Kind::Unusable, format!("{text:?} is not {called}"))
 }
+
+/// Whether a text consists of such bytes, and of one at least.
+fn is_all(text: &str, is_allowed: fn(u8) -> bool) -> bool {
+    !text.is_empty() && text.bytes().all(is_allowed)
+}
+
+/// The longest name, in bytes: file systems know none that is longer.
+const MAX_NAME: usize = 255;
 
 fn is_name(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"@._+-".contains(&byte);
-    !text.is_empty() && !text.starts_with(['-', '.']) && text.bytes().all(is_allowed)
+    let is_short = (1..=MAX_NAME).contains(&text.len());
+    is_short && !text.starts_with(['-', '.']) && text.bytes().all(is_allowed)
 }
 
 /// A package's full version, `[epoch:]pkgver-pkgrel` (PKGBUILD(5)).
@@ -115,24 +127,20 @@ impl Version {
     /// # Errors
     /// What makepkg would not take for one of them.
     pub fn new(epoch: &str, pkgver: &str, pkgrel: &str) -> Result<Version> {
-        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+        let is_number = |text: &str| is_all(text, |it| it.is_ascii_digit());
         let is_in_pkgver = |byte: u8| byte.is_ascii_graphic() && !b":/-".contains(&byte);
         let is_version = (epoch.is_empty() || is_number(epoch))
-            && (!pkgver.is_empty() && pkgver.bytes().all(is_in_pkgver))
+            && is_all(pkgver, is_in_pkgver)
             && pkgrel.splitn(2, '.').all(is_number);
-        let is_short = [epoch, pkgver, pkgrel]
-            .iter()
-            .all(|part| part.len() <= MAX_PART);
-        if !is_version || !is_short {
+        let longest = epoch.len().max(pkgver.len()).max(pkgrel.len());
+        if !is_version || longest > MAX_PART {
             return Err(misspelt(&format!("{epoch}:{pkgver}-{pkgrel}"), "a version"));
         }
         let is_zero = epoch.bytes().all(|digit| digit == b'0');
-        let epoch = (!is_zero).then(|| epoch.to_owned());
-        let (pkgver, pkgrel) = (pkgver.to_owned(), pkgrel.to_owned());
         Ok(Version {
-            epoch,
-            pkgver,
-            pkgrel,
+            epoch: (!is_zero).then(|| epoch.to_owned()),
+            pkgver: pkgver.to_owned(),
+            pkgrel: pkgrel.to_owned(),
         })
     }
 }
@@ -187,7 +195,8 @@ mod tests {
             assert!(text.parse::<PackageName>().is_err(), "{text}");
             assert!(text.parse::<RepoName>().is_err(), "{text}");
         }
-        assert!("local".parse::<RepoName>().is_err());
+        assert!("local".parse::<RepoName>().is_err() && "options".parse::<RepoName>().is_err());
+        assert_eq!(Arch::of_machine("amd64").unwrap().as_str(), "x86_64");
         assert!("../x86_64".parse::<Arch>().is_err() && "armv7h".parse::<Arch>().is_ok());
     }
 

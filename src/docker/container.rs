@@ -1,21 +1,28 @@
 //! A container that can't outlive us, and the commands in it.
 //!
-//! Its first process is `cat` on a standard input that we hold open and never write to. When we let go, whether
+//! Its first process becomes `cat` on a standard input that we hold open and never write to. When we let go, whether
 //! by dropping the value or by being killed, the kernel closes the connection, the engine closes the input,
 //! `cat` ends, and the engine removes the container. So there is nothing to clean up after `kill -9`, and no
 //! signal handler. All work happens in execs, each with an exit code of its own.
 
 use std::io::{Error as IoError, Read, Result as IoResult};
 
+use ureq::BodyReader;
+
 use super::types::{ContainerConfig, ExecConfig, Healthcheck, HostConfig, ImageRef};
 use super::{Engine, RUN_LABEL, Stream, engine};
 use crate::error::{Error, Kind, Result};
 use crate::http::{Answer, Deadline};
-use crate::text::Output;
+use crate::text::{Output, one_line};
 use crate::words::RunId;
 
 /// The most that a command may print whose output is read whole, or in one of its fields, in bytes.
 const MAX_CAPTURED: u64 = 1024 * 1024;
+
+/// The first process. It is neither root's nor the build user's, so that none of what runs beside it can open its input
+/// and keep it from ending, trace it, or kill it. It becomes that itself: with the API's `User`, old engines (20.10) leave
+/// root's execs without capabilities.
+const FIRST_PROCESS: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups cat";
 
 /// For messages.
 const TOO_MUCH: &str = "it prints more than 1 MiB";
@@ -41,14 +48,12 @@ pub struct Container<'e> {
     id: String,
     /// The connection that keeps it alive.
     stdin: Option<Answer>,
-    deadline: Deadline,
     /// Whether its removal is the engine's.
     is_let_go: bool,
 }
 
 impl<'e> Container<'e> {
-    /// Creates, attaches to and starts a container of `image`, labelled with `run`. Commands in it are given up at
-    /// `deadline`.
+    /// Creates, attaches to and starts a container of `image`, labelled with `run`.
     ///
     /// # Errors
     /// Those of the requests; status 409 when `name` is taken.
@@ -58,12 +63,12 @@ impl<'e> Container<'e> {
         image: &ImageRef,
         run: &RunId,
         host_config: HostConfig,
-        deadline: Deadline,
+        by: Deadline,
     ) -> Result<Self> {
         let config = ContainerConfig {
             image: image.to_string(),
             labels: [(RUN_LABEL, run.as_str())].into(),
-            entrypoint: ["cat"],
+            entrypoint: FIRST_PROCESS.split(' ').collect(),
             cmd: [],
             user: "0",
             working_dir: "/",
@@ -75,31 +80,35 @@ impl<'e> Container<'e> {
         };
         let mut container = Container {
             engine,
-            id: engine.create_container(name, &config, deadline)?,
+            id: engine.create_container(name, &config, by)?,
             stdin: None,
-            deadline,
             is_let_go: false,
         };
         // Attached before it is started, so that it never runs without us.
-        container.stdin = Some(engine.attach_stdin(&container.id, deadline)?);
-        engine.start_container(&container.id, deadline)?;
+        container.stdin = Some(engine.attach_stdin(&container.id, by)?);
+        engine.start_container(&container.id, by)?;
         Ok(container)
+    }
+
+    /// A tar stream of a folder in it, or of a file, which the engine makes without any program of the container's.
+    ///
+    /// # Errors
+    /// Those of the request.
+    pub fn archive(&self, path: &str, by: Deadline) -> Result<BodyReader<'static>> {
+        self.engine.get_archive(&self.id, path, by)
+    }
+
+    /// Unpacks a tar stream into a folder in it, likewise. Links in there are followed.
+    ///
+    /// # Errors
+    /// Those of the request and of the stream.
+    pub fn unpack(&self, path: &str, tar: &mut dyn Read, by: Deadline) -> Result<()> {
+        self.engine.put_archive(&self.id, path, tar, by)
     }
 
     /// Its id.
     pub fn id(&self) -> &str {
         &self.id
-    }
-
-    /// When the commands in it are given up.
-    pub fn deadline(&self) -> Deadline {
-        self.deadline
-    }
-
-    /// The same, but commands in it are given up at `deadline`: it is handed on to something else.
-    pub fn until(mut self, deadline: Deadline) -> Self {
-        self.deadline = deadline;
-        self
     }
 
     /// Lets it go without waiting for its removal, which the engine does when our connection has gone. Only for a
@@ -112,17 +121,18 @@ impl<'e> Container<'e> {
     ///
     /// # Errors
     /// Those of the request.
-    pub fn is_running(&self, deadline: Deadline) -> Result<bool> {
-        let found = self.engine.inspect_container(&self.id, deadline)?;
+    pub fn is_running(&self, by: Deadline) -> Result<bool> {
+        let found = self.engine.inspect_container(&self.id, by)?;
         Ok(found.is_some_and(|it| it.state.running))
     }
 
-    /// Starts a command.
+    /// Starts a command, which is given up at `by`.
     ///
     /// # Errors
     /// Those of the requests; a command that isn't there.
-    pub fn exec(&self, command: &Command) -> Result<Exec<'_>> {
-        log::debug!("{}: {:?}", command.doing, command.argv);
+    pub fn exec(&self, command: &Command, by: Deadline) -> Result<Exec<'_>> {
+        let shown: Vec<String> = command.argv.iter().map(|arg| one_line(arg, 100)).collect();
+        log::debug!("{}: {shown:?}", command.doing);
         let config = ExecConfig {
             attach_stdout: true,
             attach_stderr: true,
@@ -131,10 +141,12 @@ impl<'e> Container<'e> {
             working_dir: command.workdir,
             env: command.env,
         };
-        let (id, frames) = self.engine.exec(&self.id, &config, self.deadline)?;
+        let id = self.engine.create_exec(&self.id, &config, by)?;
+        let frames = self.engine.start_exec(&id, by)?;
         let (doing, output) = (command.doing.to_owned(), Output::default());
         Ok(Exec {
             container: self,
+            by,
             id,
             doing,
             frames,
@@ -146,8 +158,8 @@ impl<'e> Container<'e> {
     ///
     /// # Errors
     /// Those of [`Container::exec`]; any end but exit code 0, with the last lines of the output.
-    pub fn run(&self, command: &Command) -> Result<()> {
-        let mut exec = self.exec(command)?;
+    pub fn run(&self, command: &Command, by: Deadline) -> Result<()> {
+        let mut exec = self.exec(command, by)?;
         let mut buffer = [0; 8192];
         let read = loop {
             match exec.frames.read(&mut buffer) {
@@ -163,8 +175,8 @@ impl<'e> Container<'e> {
     ///
     /// # Errors
     /// Those of [`Container::exec`] and [`Exec::rest`].
-    pub fn read(&self, command: &Command) -> Result<Vec<u8>> {
-        self.exec(command)?.rest()
+    pub fn read(&self, command: &Command, by: Deadline) -> Result<Vec<u8>> {
+        self.exec(command, by)?.rest()
     }
 }
 
@@ -182,6 +194,8 @@ impl Drop for Container<'_> {
 /// the message of a failure.
 pub struct Exec<'c> {
     container: &'c Container<'c>,
+    /// When it is given up.
+    by: Deadline,
     id: String,
     doing: String,
     frames: engine::Output,
@@ -233,17 +247,12 @@ impl Exec<'_> {
     /// # Errors
     /// Any end but exit code 0, with the last lines of the output.
     fn finish(&mut self, printed: &[u8], read: IoResult<()>) -> Result<()> {
-        let Container {
-            engine,
-            id,
-            deadline,
-            ..
-        } = self.container;
+        let Container { engine, id, .. } = self.container;
         let ended = read.map_err(|error| Error::new(Kind::NoAnswer, error.to_string()));
-        let code = ended.and_then(|()| engine.exec_exit_code(id, &self.id, *deadline));
+        let code = ended.and_then(|()| engine.exec_exit_code(id, &self.id, self.by));
         let (kind, how) = match code {
             Ok(0) => return Ok(()),
-            _ if deadline.has_passed() => (Kind::Lost, "stopped at the time limit".to_owned()),
+            _ if self.by.has_passed() => (Kind::Lost, "stopped at the time limit".to_owned()),
             Ok(code) => (Kind::Exit(code), format!("ended with exit code {code}")),
             Err(error) => (Kind::Lost, format!("was lost: {error}")),
         };
@@ -253,14 +262,6 @@ impl Exec<'_> {
         let mut error = Error::new(kind, format!("{}: {how}", self.doing));
         error.output = self.output.last_lines();
         Err(error)
-    }
-
-    /// The end of a command whose standard output has been read to its end.
-    ///
-    /// # Errors
-    /// Any end but exit code 0, with the last lines of the output.
-    pub fn end(&mut self) -> Result<()> {
-        self.finish(&[], Ok(()))
     }
 }
 

@@ -1,12 +1,13 @@
 //! The requests of the Docker Engine API, one method an endpoint: <https://docs.docker.com/reference/api/engine/>.
 //! Each takes the moment at which what it is for is given up, if it isn't our own. Not here: the JSON (`types`).
 
+use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
-use ureq::BodyReader;
 use ureq::http::Method;
+use ureq::{BodyReader, SendBody};
 
 use super::types::*;
 use super::{Frames, socket};
@@ -78,23 +79,23 @@ impl Engine {
         self.is_direct
     }
 
-    /// The engine's architecture in `uname -m`'s words (`GET /info`).
+    /// The engine's architecture (`GET /info`).
     ///
     /// # Errors
     /// Those of the request.
     pub fn architecture(&self) -> Result<Arch> {
         let info: Info = self.get("/info", Deadline::after(PATIENCE))?.json()?;
-        info.architecture.parse()
+        Arch::of_machine(&info.architecture)
     }
 
     /// Pulls one image, its progress to the log (`POST /images/create`).
     ///
     /// # Errors
     /// Those of the request, and a failure told inside the stream, after the 200.
-    pub fn pull(&self, image: &ImageRef, deadline: Deadline) -> Result<()> {
-        let (name, tag) = (encode(&image.name), encode(&image.tag));
+    pub fn pull(&self, image: &ImageRef, by: Deadline) -> Result<()> {
+        let (name, tag) = (encode(image.name()), encode(image.tag()));
         let path = format!("/images/create?fromImage={name}&tag={tag}");
-        for message in self.post(&path, deadline)?.messages() {
+        for message in self.post(&path, by)?.messages() {
             let message: PullMessage = message?;
             let failure = message.error_detail.and_then(|it| it.message);
             if let Some(failure) = failure.or(message.error) {
@@ -129,12 +130,10 @@ impl Engine {
         &self,
         name: Option<&str>,
         config: &ContainerConfig,
-        deadline: Deadline,
+        by: Deadline,
     ) -> Result<String> {
         let query = name.map_or(String::new(), |name| format!("?name={}", encode(name)));
-        let path = format!("/containers/create{query}");
-        let answer = self.post_json(&path, config, deadline.within(PATIENCE))?;
-        Ok(answer.json::<Created>()?.id)
+        self.create(&format!("/containers/create{query}"), config, by)
     }
 
     /// Opens a container's standard input: it stays open as long as what this gives is kept
@@ -142,32 +141,26 @@ impl Engine {
     ///
     /// # Errors
     /// Those of the request.
-    pub fn attach_stdin(&self, id: &str, deadline: Deadline) -> Result<Answer> {
+    pub fn attach_stdin(&self, id: &str, by: Deadline) -> Result<Answer> {
         let path = format!("/containers/{id}/attach?stream=1&stdin=1");
-        self.post(&path, deadline.within(PATIENCE))
+        self.post(&path, by.within(PATIENCE))
     }
 
     /// Starts a container (`POST /containers/{id}/start`).
     ///
     /// # Errors
     /// Those of the request.
-    pub fn start_container(&self, id: &str, deadline: Deadline) -> Result<()> {
+    pub fn start_container(&self, id: &str, by: Deadline) -> Result<()> {
         let path = format!("/containers/{id}/start");
-        self.post(&path, deadline.within(PATIENCE))?
-            .read()
-            .map(drop)
+        self.post(&path, by.within(PATIENCE))?.read().map(drop)
     }
 
     /// What a container is doing, by its name or its id; `None` if there is none (`GET /containers/{id}/json`).
     ///
     /// # Errors
     /// Those of the request, except 404.
-    pub fn inspect_container(
-        &self,
-        name: &str,
-        deadline: Deadline,
-    ) -> Result<Option<ContainerInspect>> {
-        let answer = self.get(&format!("/containers/{name}/json"), deadline);
+    pub fn inspect_container(&self, name: &str, by: Deadline) -> Result<Option<ContainerInspect>> {
+        let answer = self.get(&format!("/containers/{name}/json"), by);
         unless(404, answer.and_then(Answer::json))
     }
 
@@ -187,10 +180,10 @@ impl Engine {
     /// Waits until a container is gone (`POST /containers/{id}/wait`).
     ///
     /// # Errors
-    /// Those of the request, except 404; no answer when `deadline` passes first.
-    pub fn wait_removed(&self, id: &str, deadline: Deadline) -> Result<()> {
+    /// Those of the request, except 404; no answer when `by` passes first.
+    pub fn wait_removed(&self, id: &str, by: Deadline) -> Result<()> {
         let path = format!("/containers/{id}/wait?condition=removed");
-        let answer = unless(404, self.post(&path, deadline))?;
+        let answer = unless(404, self.post(&path, by))?;
         answer.map_or(Ok(()), |answer| answer.read().map(drop))
     }
 
@@ -217,10 +210,10 @@ impl Engine {
     ///
     /// # Errors
     /// Those of the request.
-    pub fn commit(&self, id: &str, image: &ImageRef, deadline: Deadline) -> Result<()> {
-        let (name, tag) = (encode(&image.name), encode(&image.tag));
+    pub fn commit(&self, id: &str, image: &ImageRef, by: Deadline) -> Result<()> {
+        let (name, tag) = (encode(image.name()), encode(image.tag()));
         let path = format!("/commit?container={id}&repo={name}&tag={tag}&pause=0");
-        let answer = self.post_json(&path, &CommitConfig {}, deadline)?;
+        let answer = self.post_json(&path, &CommitConfig {}, by)?;
         answer.read().map(drop)
     }
 
@@ -233,24 +226,53 @@ impl Engine {
         self.delete(&format!("/images/{}?noprune=1", encode(name)))
     }
 
-    /// Prepares an exec and starts it: its id, and what it prints (`POST /containers/{id}/exec`,
-    /// `POST /exec/{id}/start`).
+    /// A folder of a container's, or a file, as a tar stream (`GET /containers/{id}/archive`).
     ///
     /// # Errors
-    /// Those of the requests.
-    pub fn exec(
+    /// Those of the request.
+    pub fn get_archive(&self, id: &str, path: &str, by: Deadline) -> Result<BodyReader<'static>> {
+        let path = format!("/containers/{id}/archive?path={}", encode(path));
+        let answer = self.http.send(Method::GET, &path, &[], (), by);
+        Ok(succeeded(answer)?.into_reader())
+    }
+
+    /// Unpacks a tar stream into a folder of a container's (`PUT /containers/{id}/archive`).
+    ///
+    /// # Errors
+    /// Those of the request and of the stream.
+    pub fn put_archive(
         &self,
-        container: &str,
-        config: &ExecConfig,
-        deadline: Deadline,
-    ) -> Result<(String, Output)> {
-        let path = format!("/containers/{container}/exec");
-        let answer = self.post_json(&path, config, deadline.within(PATIENCE))?;
-        let id = answer.json::<Created>()?.id;
+        id: &str,
+        path: &str,
+        tar: &mut dyn Read,
+        by: Deadline,
+    ) -> Result<()> {
+        let path = format!("/containers/{id}/archive?path={}", encode(path));
+        let (headers, body) = (
+            [("Content-Type", "application/x-tar")],
+            SendBody::from_reader(tar),
+        );
+        let answer = self.http.send(Method::PUT, &path, &headers, body, by);
+        succeeded(answer)?.read().map(drop)
+    }
+
+    /// Prepares an exec in a container, and gives the exec's id (`POST /containers/{id}/exec`).
+    ///
+    /// # Errors
+    /// Those of the request.
+    pub fn create_exec(&self, id: &str, config: &ExecConfig, by: Deadline) -> Result<String> {
+        self.create(&format!("/containers/{id}/exec"), config, by)
+    }
+
+    /// Starts an exec, and gives what it prints (`POST /exec/{id}/start`).
+    ///
+    /// # Errors
+    /// Those of the request.
+    pub fn start_exec(&self, id: &str, by: Deadline) -> Result<Output> {
         let (detach, tty) = (false, false);
         let path = format!("/exec/{id}/start");
-        let answer = self.post_json(&path, &ExecStart { detach, tty }, deadline)?;
-        Ok((id, Frames::new(answer.into_reader())))
+        let answer = self.post_json(&path, &ExecStart { detach, tty }, by)?;
+        Ok(Frames::new(answer.into_reader()))
     }
 
     /// The exit code of an exec whose output has ended (`GET /exec/{id}/json`).
@@ -261,42 +283,48 @@ impl Engine {
     ///
     /// # Errors
     /// Those of the requests; the end of the container.
-    pub fn exec_exit_code(&self, container: &str, id: &str, deadline: Deadline) -> Result<i64> {
+    pub fn exec_exit_code(&self, container: &str, id: &str, by: Deadline) -> Result<i64> {
         let path = format!("/exec/{id}/json");
-        let mut exec: ExecInspect = self.get(&path, deadline)?.json()?;
+        let mut exec: ExecInspect = self.get(&path, by)?.json()?;
         if exec.running {
             let of_container: (&str, &[&str]) = ("container", &[container]);
             let ends = filters([of_container, ("event", &["exec_die", "die"])]);
             let events = format!("/events?since=0&filters={ends}");
-            let no_body = self.http.send(Method::GET, &events, &[], (), deadline);
+            let no_body = self.http.send(Method::GET, &events, &[], (), by);
             for event in succeeded(no_body)?.messages() {
                 let Event { action, actor } = event?;
                 if action == "die" || actor.attributes.exec_id.as_deref() == Some(id) {
                     break;
                 }
             }
-            exec = self.get(&path, deadline)?.json()?;
+            exec = self.get(&path, by)?.json()?;
         }
         let code = exec.exit_code.filter(|_| !exec.running);
         code.ok_or_else(|| Error::new(Kind::NoAnswer, "the container ended before the command did"))
     }
 
     /// A `GET` that needs no work.
-    fn get(&self, path: &str, deadline: Deadline) -> Result<Answer> {
-        let deadline = deadline.within(PATIENCE);
-        succeeded(self.http.send(Method::GET, path, &[], (), deadline))
+    fn get(&self, path: &str, by: Deadline) -> Result<Answer> {
+        let by = by.within(PATIENCE);
+        succeeded(self.http.send(Method::GET, path, &[], (), by))
     }
 
     /// A `POST` of nothing.
-    fn post(&self, path: &str, deadline: Deadline) -> Result<Answer> {
-        succeeded(self.http.send(Method::POST, path, &[], "", deadline))
+    fn post(&self, path: &str, by: Deadline) -> Result<Answer> {
+        succeeded(self.http.send(Method::POST, path, &[], "", by))
+    }
+
+    /// A `POST` of what is to be created; gives its id.
+    fn create(&self, path: &str, config: &impl Serialize, by: Deadline) -> Result<String> {
+        let answer = self.post_json(path, config, by.within(PATIENCE))?;
+        Ok(answer.json::<Created>()?.id)
     }
 
     /// A `POST` of JSON.
-    fn post_json(&self, path: &str, body: &impl Serialize, deadline: Deadline) -> Result<Answer> {
+    fn post_json(&self, path: &str, body: &impl Serialize, by: Deadline) -> Result<Answer> {
         let json = serde_json::to_string(body).map_err(|error| Error::unusable(path, error))?;
         let headers = [("Content-Type", "application/json")];
-        succeeded(self.http.send(Method::POST, path, &headers, json, deadline))
+        succeeded(self.http.send(Method::POST, path, &headers, json, by))
     }
 
     /// A `DELETE`, content with a 404: what is to go has gone.

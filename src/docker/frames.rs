@@ -1,6 +1,6 @@
 //! The stream that an exec without a terminal answers with (Engine API, "Attach to a container", stream format).
 
-use std::io::{Error, ErrorKind, Read, Result};
+use std::io::{Error, ErrorKind, Read, Result, Take};
 
 /// Which of its two streams a command wrote to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,23 +13,17 @@ pub enum Stream {
 
 /// Takes the frames apart: an 8-byte header (stream number, three zero bytes, big-endian length), then the bytes.
 pub struct Frames<R> {
-    reader: R,
+    /// What isn't read yet of the current frame.
+    frame: Take<R>,
+    /// Its stream.
     stream: Stream,
-    /// Bytes of the current frame that are not read yet.
-    left: u32,
 }
-
-/// The length of a frame's header, in bytes.
-const HEADER: usize = 8;
 
 impl<R: Read> Frames<R> {
     /// Reads frames from `reader` until it ends.
     pub fn new(reader: R) -> Self {
-        Frames {
-            reader,
-            stream: Stream::Stdout,
-            left: 0,
-        }
+        let (frame, stream) = (reader.take(0), Stream::Stdout);
+        Frames { frame, stream }
     }
 
     /// The stream that the next bytes belong to; `None` at the end.
@@ -38,24 +32,25 @@ impl<R: Read> Frames<R> {
     /// Those of the reader; [`ErrorKind::UnexpectedEof`] when it ends inside a header, and
     /// [`ErrorKind::InvalidData`] when something else than a header stands where one has to be.
     pub fn next_stream(&mut self) -> Result<Option<Stream>> {
-        while self.left == 0 {
-            let mut header = Vec::with_capacity(HEADER);
-            self.reader
-                .by_ref()
-                .take(HEADER as u64)
-                .read_to_end(&mut header)?;
+        while self.frame.limit() == 0 {
+            let mut header = Vec::with_capacity(8);
+            self.frame.set_limit(8);
+            self.frame.read_to_end(&mut header)?;
             let (stream, length) = match *header {
-                [] => return Ok(None),
+                [] => {
+                    self.frame.set_limit(0);
+                    return Ok(None);
+                }
                 [1, 0, 0, 0, a, b, c, d] => (Stream::Stdout, [a, b, c, d]),
                 [2, 0, 0, 0, a, b, c, d] => (Stream::Stderr, [a, b, c, d]),
-                _ if header.len() < HEADER => return Err(ErrorKind::UnexpectedEof.into()),
+                _ if header.len() < 8 => return Err(ErrorKind::UnexpectedEof.into()),
                 _ => {
                     let message = format!("not the header of an output frame: {header:?}");
                     return Err(Error::new(ErrorKind::InvalidData, message));
                 }
             };
             self.stream = stream;
-            self.left = u32::from_be_bytes(length);
+            self.frame.set_limit(u32::from_be_bytes(length).into());
         }
         Ok(Some(self.stream))
     }
@@ -68,14 +63,10 @@ impl<R: Read> Read for Frames<R> {
         if buffer.is_empty() || self.next_stream()?.is_none() {
             return Ok(0);
         }
-        let read = self.reader.by_ref().take(self.left.into()).read(buffer)?;
-        if read == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
+        match self.frame.read(buffer)? {
+            0 => Err(ErrorKind::UnexpectedEof.into()),
+            read => Ok(read),
         }
-        self.left = self
-            .left
-            .saturating_sub(u32::try_from(read).unwrap_or(u32::MAX));
-        Ok(read)
     }
 }
 
@@ -132,6 +123,17 @@ mod tests {
             (b"hello world".to_vec(), b"oops".to_vec())
         );
         assert_eq!(all(b"").unwrap(), (vec![], vec![]));
+    }
+
+    #[test]
+    fn the_end_stays_the_end() {
+        let stream = frame(1, b"x");
+        let mut frames = Frames::new(stream.as_slice());
+        assert_eq!(frames.read(&mut [0; 9]).unwrap(), 1);
+        for _ in 0..3 {
+            assert_eq!(frames.read(&mut [0; 9]).unwrap(), 0);
+            assert_eq!(frames.next_stream().unwrap(), None);
+        }
     }
 
     #[test]

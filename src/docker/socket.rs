@@ -9,9 +9,7 @@ use std::path::{Path, PathBuf};
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
-};
+use ureq::unversioned::transport::*;
 use ureq::{Agent, Error};
 
 /// An agent whose every connection goes to the socket at `path`, whatever host a URL names.
@@ -23,27 +21,23 @@ pub fn agent(path: &Path, config: Config) -> Agent {
 struct UnixConnector(PathBuf);
 
 impl Connector for UnixConnector {
-    type Out = UnixTransport;
+    type Out = Socket;
 
-    fn connect(
-        &self,
-        details: &ConnectionDetails,
-        _: Option<()>,
-    ) -> Result<Option<UnixTransport>, Error> {
+    fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<Socket>, Error> {
         let config = details.config;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
         let stream = UnixStream::connect(&self.0)?;
-        Ok(Some(UnixTransport { stream, buffers }))
+        Ok(Some(Socket { stream, buffers }))
     }
 }
 
 #[derive(Debug)]
-struct UnixTransport {
+struct Socket {
     stream: UnixStream,
     buffers: LazyBuffers,
 }
 
-impl Transport for UnixTransport {
+impl Transport for Socket {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
     }
@@ -51,23 +45,21 @@ impl Transport for UnixTransport {
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         self.stream.set_write_timeout(socket_timeout(timeout)?)?;
         let output = self.buffers.output();
-        let written = self
-            .stream
-            .write_all(output.get(..amount).unwrap_or(output));
+        let output = output.get(..amount).unwrap_or(output);
+        let written = self.stream.write_all(output);
         written.map_err(|error| timed_out(error, timeout))
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        loop {
-            self.stream.set_read_timeout(socket_timeout(timeout)?)?;
-            let read = self.stream.read(self.buffers.input_append_buf());
-            if matches!(&read, Err(error) if error.kind() == ErrorKind::Interrupted) {
-                continue;
+        self.stream.set_read_timeout(socket_timeout(timeout)?)?;
+        let amount = match self.stream.read(self.buffers.input_append_buf()) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                return self.await_input(timeout);
             }
-            let amount = read.map_err(|error| timed_out(error, timeout))?;
-            self.buffers.input_appended(amount);
-            return Ok(amount > 0);
-        }
+            read => read.map_err(|error| timed_out(error, timeout))?,
+        };
+        self.buffers.input_appended(amount);
+        Ok(amount > 0)
     }
 
     /// An idle connection is fit for another request if there is nothing to read on it, not even its end.

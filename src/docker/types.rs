@@ -3,9 +3,7 @@
 //! requests (`engine`), and what a container is given (`sandbox`).
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +30,7 @@ pub struct Version {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Info {
-    /// As `uname -m` prints it.
+    /// As `uname -m` prints it, or in Go's words.
     pub architecture: String,
 }
 
@@ -68,7 +66,7 @@ pub struct ContainerConfig<'a> {
     /// Beside the image's.
     pub labels: BTreeMap<&'a str, &'a str>,
     /// Replaces the image's.
-    pub entrypoint: [&'a str; 1],
+    pub entrypoint: Vec<&'a str>,
     /// Replaces the image's.
     pub cmd: [&'a str; 0],
     /// Who the first process runs as.
@@ -109,6 +107,14 @@ pub struct HostConfig<'a> {
     pub cap_drop: &'a [&'a str],
     /// Those that it has all the same.
     pub cap_add: &'a [&'a str],
+    /// The most processes.
+    pub pids_limit: u32,
+    /// The most memory, in bytes; not there for no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// The most memory and swap together, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_swap: Option<u64>,
     /// A network's name, or `host`; not there for the engine's default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_mode: Option<&'a str>,
@@ -251,36 +257,37 @@ pub struct Attributes {
     pub exec_id: Option<String>,
 }
 
-/// An image's name: `name[:tag]` or `name@digest`, where the name may begin with a registry's host and port.
+/// An image's name: `name[:tag]` or `name@digest`, where the name may begin with a registry's host and port. The engine has
+/// its own ideas of what is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImageRef {
+pub struct ImageRef(String);
+
+impl ImageRef {
+    /// The image of this name.
+    pub fn new(text: impl Into<String>) -> ImageRef {
+        ImageRef(text.into())
+    }
+
     /// All but the tag or the digest.
-    pub name: String,
-    /// A tag, or a digest (`sha256:...`).
-    pub tag: String,
-}
+    pub fn name(&self) -> &str {
+        let name = self.0.strip_suffix(self.tag()).unwrap_or(&self.0);
+        name.strip_suffix([':', '@']).unwrap_or(&self.0)
+    }
 
-impl FromStr for ImageRef {
-    type Err = Infallible;
-
-    /// Any text is one, as the engine has its own ideas. Without a tag it is `latest`: the engine would pull them all.
-    fn from_str(text: &str) -> Result<ImageRef, Infallible> {
-        let (name, tag) = match (text.split_once('@'), text.rsplit_once(':')) {
-            (Some(parts), _) => parts,
+    /// The tag, or the digest; without one it is `latest`, as the engine would pull all tags.
+    pub fn tag(&self) -> &str {
+        match (self.0.split_once('@'), self.0.rsplit_once(':')) {
+            (Some((_, digest)), _) => digest,
             // What follows the colon of a registry's port has a slash.
-            (None, Some((name, tag))) if !tag.contains('/') => (name, tag),
-            (None, _) => (text, "latest"),
-        };
-        let (name, tag) = (name.to_owned(), tag.to_owned());
-        Ok(ImageRef { name, tag })
+            (None, Some((_, tag))) if !tag.contains('/') => tag,
+            (None, _) => "latest",
+        }
     }
 }
 
 impl fmt::Display for ImageRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // No tag has a colon in it, every digest has.
-        let between = if self.tag.contains(':') { '@' } else { ':' };
-        write!(f, "{}{between}{}", self.name, self.tag)
+        f.write_str(&self.0)
     }
 }
 
@@ -298,12 +305,9 @@ mod tests {
             (&format!("{registry}:a"), registry, "a"),
             ("archlinux@sha256:0123", "archlinux", "sha256:0123"),
         ] {
-            let image: ImageRef = text.parse().unwrap();
-            assert_eq!((image.name.as_str(), image.tag.as_str()), (name, tag));
-            let shown = text
-                .strip_suffix(tag)
-                .map_or(format!("{text}:latest"), |_| text.to_owned());
-            assert_eq!(image.to_string(), shown);
+            let image = ImageRef::new(text);
+            assert_eq!((image.name(), image.tag()), (name, tag));
+            assert_eq!(image.to_string(), text);
         }
     }
 }

@@ -1,19 +1,41 @@
-//! The step `keys`: what the sources may be signed with.
+//! The step `keys`: what the sources may be signed with. Which of the keys they need is for makepkg to know, so one that
+//! can't be had is a warning.
 
 use super::Job;
 use crate::pkgbuild::Pkgbuild;
 use crate::report::{Failure, Step, at};
 use crate::sandbox::IMPORT_KEYS;
+use crate::text::{masked, one_line};
 
 impl Job<'_, '_> {
     /// Imports the keys that the repository brings, and fetches those of `validpgpkeys` that are missing still.
     pub fn import_keys(&self, pkgbuild: &Pkgbuild) -> Result<(), Failure> {
-        if pkgbuild.keys.is_empty() {
-            return Ok(());
+        let keyservers = self.builds.settings.keyservers.as_str();
+        for key in self.import(pkgbuild, keyservers)?.lines() {
+            let nowhere = "is not in keys/pgp, and on none of these keyservers";
+            let (key, keyservers) = (one_line(key, 100), masked(keyservers));
+            log::warn!(
+                "{}: the key {key} of validpgpkeys {nowhere}: {keyservers}",
+                self.name
+            );
         }
-        let mut args = vec![self.builds.settings.keyservers.as_str()];
-        args.extend(pkgbuild.keys.iter().map(String::as_str));
-        let imported = self.container.run(&self.in_dir(IMPORT_KEYS.with(args)));
-        imported.map_err(at(Step::Keys))
+        Ok(())
+    }
+
+    /// Imports the keys that the repository brings, and asks nobody for others.
+    pub fn import_own_keys(&self, pkgbuild: &Pkgbuild) -> Result<(), Failure> {
+        self.import(pkgbuild, "").map(drop)
+    }
+
+    /// Those of the keys that can't be had, one a line.
+    fn import(&self, pkgbuild: &Pkgbuild, keyservers: &str) -> Result<String, Failure> {
+        if pkgbuild.keys.is_empty() {
+            return Ok(String::new());
+        }
+        let keys = pkgbuild.keys.iter().map(String::as_str);
+        let import = IMPORT_KEYS.with([keyservers].into_iter().chain(keys));
+        let missing = self.container.read(&self.in_dir(import), self.by);
+        let missing = missing.map_err(at(Step::Keys))?;
+        Ok(String::from_utf8_lossy(&missing).into_owned())
     }
 }

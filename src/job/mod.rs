@@ -1,29 +1,37 @@
 //! One repository, from its URL to its published packages, in a container of its own. Here is the order of the steps;
 //! each step has a file. Not here: which repository comes next (`queue`, `run`).
 
+mod check;
 mod depends;
 mod fetch;
 mod keys;
-mod make;
+mod publish;
 mod version;
 
 use std::time::{Duration, Instant};
 
 use crate::docker::{Command, Container, ImageRef};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::http::Deadline;
+use crate::inbox::Inbox;
 use crate::list::Repo;
+use crate::owners::Owners;
 use crate::report::{Failure, Line, Outcome, Step, at};
-use crate::sandbox::{CLONE, Sandbox};
+use crate::sandbox::{CLONE, MAKEPKG, Sandbox, TIDY};
 use crate::sink::Sink;
-use crate::words::RepoName;
+use crate::words::{Arch, PackageName, RepoName};
+
+/// How long it may take to remove what a build has written.
+const TIDYING: Duration = Duration::from_secs(60);
 
 /// How repositories are built.
 pub struct Settings {
-    /// The most that one repository may take, by the wall clock, all steps together.
+    /// The most that one repository may take, by the wall clock, all steps and all tries together.
     pub timeout: Duration,
     /// Whether what is published already is built and published, too.
     pub force: bool,
+    /// The official packages that may be replaced.
+    pub replace: Vec<PackageName>,
     /// Where missing keys are asked for, separated by spaces.
     pub keyservers: String,
 }
@@ -34,6 +42,10 @@ pub struct Builds<'e> {
     pub sandbox: &'e Sandbox<'e>,
     /// The builder image.
     pub image: &'e ImageRef,
+    /// What is built for.
+    pub arch: &'e Arch,
+    /// Where archives are looked at.
+    pub inbox: &'e Inbox<'e>,
     /// Where the packages go.
     pub sink: &'e Sink,
     /// How repositories are built.
@@ -47,48 +59,68 @@ pub struct Handover<'e> {
     pub waiting: Option<Container<'e>>,
     /// How many archives the run has published.
     pub published: usize,
+    /// Whose the package names are.
+    pub owners: Owners,
     /// The pacman repositories that containers can't reach, as was said once.
     pub unreachable: Vec<RepoName>,
 }
 
-/// Builds one repository, and publishes what is missing. Another one comes after it unless it `is_last`.
-pub fn build<'e>(
-    builds: &Builds<'e>,
-    repo: &Repo,
-    is_last: bool,
-    handover: &mut Handover<'e>,
-) -> Line {
+/// A repository that is to be built, and what is around it.
+pub struct Task<'a> {
+    /// The repository.
+    pub repo: &'a Repo,
+    /// How long it was tried before.
+    pub spent: Duration,
+    /// Whether nothing comes after it.
+    pub is_last: bool,
+    /// Whether entries of the list are left that were never looked at, so that their names aren't known.
+    pub others_are_unknown: bool,
+}
+
+/// Builds one repository, and publishes what is missing.
+pub fn build<'e>(builds: &Builds<'e>, task: &Task, handover: &mut Handover<'e>) -> Line {
     let started = Instant::now();
-    let mut name = repo.name.clone();
-    let container = builds.container(handover.waiting.take());
-    let outcome = container
-        .map_err(at(Step::Container))
-        .and_then(|container| {
-            let dir = format!("{CLONE}/{}", repo.path);
-            let job = Job {
+    let by = Deadline::after(builds.settings.timeout.saturating_sub(task.spent));
+    let mut name = task.repo.name.clone();
+    let outcome = match builds.container(handover.waiting.take(), by) {
+        Ok(container) => {
+            let dir = format!("{CLONE}/{}", task.repo.path);
+            let (has_makepkg_run, has_root_run) = (false, false);
+            let mut job = Job {
                 builds,
-                repo,
+                task,
                 handover,
                 container,
                 dir,
+                by,
+                name,
+                has_makepkg_run,
+                has_root_run,
             };
-            job.steps(&mut name, is_last)
-        });
-    let outcome = outcome.unwrap_or_else(Outcome::Failed);
-    let took = started.elapsed();
+            let outcome = job.steps();
+            name = job.name.clone();
+            job.end(
+                outcome
+                    .as_ref()
+                    .is_ok_and(|it| matches!(it, Outcome::UpToDate)),
+            );
+            outcome
+        }
+        Err(error) => Err(at(Step::Container)(error)),
+    };
     Line {
         name,
-        outcome,
-        took,
+        url: task.repo.name.clone(),
+        outcome: outcome.unwrap_or_else(Outcome::Failed),
+        took: task.spent.saturating_add(started.elapsed()),
     }
 }
 
 impl<'e> Builds<'e> {
     /// The container that waits for a repository, or a new one if it doesn't: it may have waited for long.
-    fn container(&self, waiting: Option<Container<'e>>) -> Result<Container<'e>> {
-        let by = Deadline::after(self.settings.timeout);
+    fn container(&self, waiting: Option<Container<'e>>, by: Deadline) -> Result<Container<'e>> {
         match waiting {
-            Some(waiting) if waiting.is_running(by).unwrap_or(false) => Ok(waiting.until(by)),
+            Some(waiting) if waiting.is_running(by).unwrap_or(false) => Ok(waiting),
             _ => self.new_container(by),
         }
     }
@@ -101,60 +133,97 @@ impl<'e> Builds<'e> {
 /// One repository, being built.
 struct Job<'a, 'e> {
     builds: &'a Builds<'e>,
-    repo: &'a Repo,
+    task: &'a Task<'a>,
     handover: &'a mut Handover<'e>,
     container: Container<'e>,
     /// Where the PKGBUILD is.
     dir: String,
+    /// When it is given up, whatever it is at.
+    by: Deadline,
+    /// What to call it: its URL, then its pkgbase and its version.
+    name: String,
+    /// Whether makepkg has run in the container.
+    has_makepkg_run: bool,
+    /// Whether root has run something of a stranger's in the container: the scriptlets of dependencies.
+    has_root_run: bool,
 }
 
 impl Job<'_, '_> {
-    fn steps(mut self, name: &mut String, is_last: bool) -> Result<Outcome, Failure> {
-        let fetched = self.fetch(is_last)?;
+    fn steps(&mut self) -> Result<Outcome, Failure> {
+        let fetched = self.fetch()?;
         let mut pkgbuild = fetched.pkgbuild;
         let has_pkgver = pkgbuild.has_pkgver;
-        let mut has_dependencies = false;
         if has_pkgver {
-            self.import_keys(&pkgbuild)?;
-            has_dependencies = self.update_pkgver(&pkgbuild)?;
+            self.deepen()?;
+            self.update_pkgver(&pkgbuild)?;
             pkgbuild = self.read_pkgbuild().map_err(at(Step::Version))?;
         }
-        let version = pkgbuild.version().map_err(at(Step::Version))?;
-        *name = format!("{} {version}", pkgbuild.pkgbase);
-
-        if !self.builds.settings.force && self.is_published(&pkgbuild, &version)? {
-            self.end(has_dependencies);
+        if self.is_up_to_date(&pkgbuild)? {
             return Ok(Outcome::UpToDate);
         }
-        has_dependencies = has_dependencies || self.install_dependencies(&pkgbuild)?;
-        if !has_pkgver {
-            self.import_keys(&pkgbuild)?;
+        if pkgbuild.may_replace && self.task.others_are_unknown {
+            let why = "its packages may replace others', and not all entries have been looked at";
+            return Err(at(Step::Publish)(Error::new(Kind::Early, why)));
+        }
+        self.refuse_official(&pkgbuild)?;
+        if self.install_dependencies(&pkgbuild)? && has_pkgver {
+            // The sources were prepared without them, and the version may depend on them, too.
+            self.prepare_again()?;
+            pkgbuild = self.read_pkgbuild().map_err(at(Step::Version))?;
+            if self.is_up_to_date(&pkgbuild)? {
+                return Ok(Outcome::UpToDate);
+            }
+            self.refuse_official(&pkgbuild)?;
         }
         match &fetched.commit {
-            Some(commit) => log::info!("building {name}, commit {commit}"),
-            None => log::info!("building {name}"),
+            Some(commit) => log::info!("building {}, commit {commit}", self.name),
+            None => log::info!("building {}", self.name),
         }
-        // Behind pkgver(), the sources are there, prepared.
-        let options: &[&str] = if has_pkgver { &["--noextract"] } else { &[] };
-        self.makepkg("makepkg", options).map_err(at(Step::Build))?;
-        let outcome = self.publish()?;
-        self.end(has_dependencies);
-        Ok(outcome)
+        if has_pkgver {
+            // The sources are there, prepared. pkgver() is asked again, and may tell the time.
+            self.makepkg("makepkg", &["--noextract"])
+                .map_err(at(Step::Build))?;
+            pkgbuild = self.read_again(&pkgbuild)?;
+        } else {
+            self.import_keys(&pkgbuild)?;
+            self.makepkg("makepkg", &[]).map_err(at(Step::Build))?;
+        }
+        self.publish(&pkgbuild)
     }
 
-    /// Ends a job that went well. Its container goes with our connection, and nobody waits for that. But not all proxies
-    /// pass the end of one on, and what ran as root, a dependency's scriptlet, could have made it stay.
-    fn end(self, has_dependencies: bool) {
-        if self.builds.sandbox.engine.is_direct() && !has_dependencies {
+    /// Ends it. A container in which a PKGBUILD was only read goes with our connection, and nobody waits for that. But not
+    /// all proxies pass the end of one on, and what root has run in it could have made it stay.
+    fn end(self, is_well: bool) {
+        let is_only_read = is_well && !self.has_makepkg_run && !self.has_root_run;
+        if is_only_read && self.builds.sandbox.engine.is_direct() {
             self.container.let_go();
+            return;
         }
+        let tidied = self.container.run(&TIDY.with([]), Deadline::after(TIDYING));
+        let _ = tidied.inspect_err(|error| log::debug!("{error}"));
     }
 
     /// The same command, where the PKGBUILD is.
     fn in_dir<'b>(&'b self, command: Command<'b>) -> Command<'b> {
-        Command {
-            workdir: &self.dir,
-            ..command
-        }
+        let workdir = &self.dir;
+        Command { workdir, ..command }
+    }
+
+    /// Runs makepkg with these options where the PKGBUILD is; `doing` is what messages call it.
+    fn makepkg(&mut self, doing: &str, options: &[&str]) -> Result<()> {
+        self.has_makepkg_run = true;
+        let args = ["--noconfirm"].iter().chain(options).copied();
+        let makepkg = Command {
+            doing,
+            ..MAKEPKG.with(args)
+        };
+        self.container.run(&self.in_dir(makepkg), self.by)
+    }
+
+    /// Whether a version of a package, or a file, is published.
+    fn has(&self, what: &str) -> Result<bool> {
+        self.builds
+            .sink
+            .has(&self.task.repo.publish_to, what, self.by)
     }
 }

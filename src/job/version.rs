@@ -1,42 +1,58 @@
-//! The steps `version` and `check`: which version it would be, and whether that is published.
+//! The step `version`: what the packages would be called, and which version they would have.
 
 use super::Job;
+use crate::error::Error;
 use crate::pkgbuild::Pkgbuild;
 use crate::report::{Failure, Step, at};
-use crate::words::Version;
+
+/// What messages call makepkg when it only prepares the sources and asks pkgver().
+const NOBUILD: &str = "makepkg --nobuild";
+
+/// What makepkg says of a signature that it has no key for.
+const NO_KEY: &str = "unknown public key";
 
 impl Job<'_, '_> {
-    /// Lets makepkg write the version that `pkgver()` finds into the PKGBUILD. Both pkgver() and prepare(), which
-    /// runs before it, may need a program that makedepends names: if it fails, it gets them, and a second try.
-    /// Tells whether it did.
-    pub fn update_pkgver(&mut self, pkgbuild: &Pkgbuild) -> Result<bool, Failure> {
-        let doing = "makepkg --nobuild";
-        let Err(error) = self.makepkg(doing, &["--nobuild", "--nodeps"]) else {
-            return Ok(false);
+    /// Lets makepkg write the version that `pkgver()` finds into the PKGBUILD. If a signature's key is missing, keyservers
+    /// are asked for it; both pkgver() and prepare(), which runs before it, may need a program that makedepends names: if
+    /// it fails still, it gets them. After each of the two it is tried once more.
+    pub fn update_pkgver(&mut self, pkgbuild: &Pkgbuild) -> Result<(), Failure> {
+        self.import_own_keys(pkgbuild)?;
+        let Err(mut error) = self.makepkg(NOBUILD, &["--nobuild", "--nodeps"]) else {
+            return Ok(());
         };
-        if self.container.deadline().has_passed() {
+        if error.output.contains(NO_KEY) && !self.by.has_passed() {
+            self.import_keys(pkgbuild)?;
+            match self.makepkg(NOBUILD, &["--nobuild", "--nodeps", "--cleanbuild"]) {
+                Ok(()) => return Ok(()),
+                Err(again) => error = again,
+            }
+        }
+        if self.by.has_passed() {
             return Err(at(Step::Version)(error));
         }
         log::info!("trying again with the dependencies: {error}");
-        if !self.install_dependencies(pkgbuild)? {
-            return Err(at(Step::Version)(error));
+        match self.install_dependencies(pkgbuild)? {
+            true => self.prepare_again(),
+            false => Err(at(Step::Version)(error)),
         }
-        // In a clean tree: prepare() may have come half-way.
-        let again = self.makepkg(doing, &["--nobuild", "--nodeps", "--cleanbuild"]);
-        again.map_err(at(Step::Version))?;
-        Ok(true)
     }
 
-    /// Whether this version of each of the packages is published.
-    pub fn is_published(&self, pkgbuild: &Pkgbuild, version: &Version) -> Result<bool, Failure> {
-        let by = self.container.deadline();
-        for name in &pkgbuild.names {
-            let package = format!("{name}-{version}");
-            let has = self.builds.sink.has(&self.repo.publish_to, &package, by);
-            if !has.map_err(at(Step::Check))? {
-                return Ok(false);
-            }
+    /// Prepares the sources anew, in a clean tree, now that dependencies are there.
+    pub fn prepare_again(&mut self) -> Result<(), Failure> {
+        let prepared = self.makepkg(NOBUILD, &["--nobuild", "--nodeps", "--cleanbuild"]);
+        prepared.map_err(at(Step::Version))
+    }
+
+    /// What the PKGBUILD says after the build: another version, perhaps, but the names that were checked.
+    pub fn read_again(&mut self, before: &Pkgbuild) -> Result<Pkgbuild, Failure> {
+        let pkgbuild = self.read_pkgbuild().map_err(at(Step::Version))?;
+        let is_same = pkgbuild.names == before.names && pkgbuild.pkgbase == before.pkgbase;
+        if !is_same {
+            let why = "it has other names now than before the build";
+            return Err(at(Step::Version)(Error::unusable("the PKGBUILD", why)));
         }
-        Ok(true)
+        let version = pkgbuild.version().map_err(at(Step::Version))?;
+        self.name = format!("{} {version}", pkgbuild.pkgbase);
+        Ok(pkgbuild)
     }
 }

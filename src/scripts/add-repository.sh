@@ -7,6 +7,10 @@
 
 set -e
 conf=/etc/pacman.d/vieter.conf
+if [[ -f $conf ]]; then
+    # It is there from an earlier try.
+    exec pacman --config "$conf" -Sy
+fi
 if pacman-conf --repo-list | grep -qxF -- "$1"; then
     echo "pacman.conf has a repository $1 already"
     exit 1

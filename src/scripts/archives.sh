@@ -1,12 +1,20 @@
-# Lists the package archives in PKGDEST. Run by the build user, in an exec of its own after makepkg's. Processes that the
-# build left are that user's, too, and can write into what this prints: all of it is a stranger's word.
-# Arguments: none.
-# Prints: of each archive its file name, its size in bytes and its .PKGINFO, each ended by a NUL; archive.rs takes them.
-# Exit code: 0 when all were listed.
+# Looks into package archives. Run by the checker in the lock's container, in which no stranger's code ever ran; but each
+# byte in the archives is a stranger's.
+# Arguments: $1 is the folder, $2 how many archives are in it: they are called 0, 1 and so on.
+# Prints: of each archive how many .PKGINFOs it has and what stands in the first, each ended by a NUL; inbox.rs takes them.
+# Exit code: 0 when all were looked at; anything else if one can't be read to its end.
 
-cd /build/packages || exit
-for file in *.pkg.tar*; do
-    [[ $file =~ ^[[:graph:]]+\.pkg\.tar(\.[[:alnum:]]+)?$ && $file != *.sig ]] || continue
-    [[ -f $file && ! -L $file ]] || continue
-    printf '%s\0' "$file" "$(stat -c %s -- "$file")" "$(bsdtar -xOqf "./$file" .PKGINFO)"
+cd -- "$1" || exit
+for ((n = 0; n < $2; n++)); do
+    # Names with line ends are printed with escapes, on one line. What reads packages may take a name that has a dot and
+    # slashes before it for the same.
+    count=$(
+        bsdtar -tf "$n" | grep -cE '^(\./*|/)*\.PKGINFO/*$'
+        exit "${PIPESTATUS[0]}"
+    ) || exit
+    printf '%s\0' "$count"
+    # A NUL would end the field, so something else that is refused stands for it. All of
+    # them together may have 1 MiB.
+    bsdtar -xOqf "$n" .PKGINFO | head -c 1048576 | tr '\0' '\1'
+    printf '\0'
 done

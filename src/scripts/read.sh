@@ -2,8 +2,9 @@
 # stranger's code, so whatever it prints is a stranger's word.
 # Arguments: none.
 # Prints: fields, each ended by a NUL, in the order in which pkgbuild.rs takes them: whether there is a pkgver() ("yes" or
-#   nothing), pkgbase, epoch, pkgver, pkgrel, the number of pkgnames, the pkgnames, the number of validpgpkeys, the
-#   validpgpkeys, and then all kinds of dependencies. What the PKGBUILD itself prints goes to the standard error.
+#   nothing), whether the text has the word "replaces" (likewise), pkgbase, epoch, pkgver, pkgrel, the number of pkgnames,
+#   the pkgnames, the number of validpgpkeys, the validpgpkeys, and then all kinds of dependencies. What the PKGBUILD itself
+#   prints goes to the standard error.
 # Exit code: 0 when the PKGBUILD was read.
 
 set --
@@ -25,9 +26,10 @@ startdir=$PWD
 # shellcheck disable=SC1091
 source ./PKGBUILD >&2 || exit 1
 declare -F pkgver >/dev/null && has_pkgver=yes || has_pkgver=
+[[ $(<PKGBUILD) == *replaces* ]] && may_replace=yes || may_replace=
 # All of these are the PKGBUILD's.
 # shellcheck disable=SC2154
-printf '%s\0' "$has_pkgver" "${pkgbase:-${pkgname[0]}}" "$epoch" "$pkgver" "$pkgrel" \
+printf '%s\0' "$has_pkgver" "$may_replace" "${pkgbase:-${pkgname[0]}}" "$epoch" "$pkgver" "$pkgrel" \
     "${#pkgname[@]}" "${pkgname[@]}" "${#validpgpkeys[@]}" "${validpgpkeys[@]}"
 for _list in {depends,makedepends,checkdepends}{,_"$CARCH"}; do
     _list+='[@]'

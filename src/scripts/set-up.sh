@@ -1,25 +1,29 @@
 # Makes the builder image's last changes. Run by root in the container that becomes the image, after pacman -Syu.
-# Arguments: $1 is the text of a file with settings for makepkg.
-# Prints: nothing that is read.
+# Arguments: $1 is the build user's uid, $2 the text of a file with settings for makepkg.
+# Prints: the architecture that makepkg builds for (CARCH); image.rs takes it.
 # Exit code: 0 when all of it is done.
 
-# The build user has the uid 1000 even if that is somebody's already, and an empty home.
-userdel builder
-groupdel builder
+# The build user has that uid even if it is somebody's already, and an empty home.
+userdel builder >&2
+groupdel builder >&2
 rm -rf /build
 set -e
-groupadd --non-unique --gid 1000 builder
-useradd --non-unique --uid 1000 --gid builder --home-dir /build --no-create-home --shell /bin/bash builder
+groupadd --non-unique --gid "$1" builder
+useradd --non-unique --uid "$1" --gid builder --home-dir /build --no-create-home --shell /bin/bash builder
 install -d -o builder -g builder /build /build/packages
 
 # makepkg reads a folder of settings from 6.1 on; an older one's makepkg.conf sources the file.
 mkdir -p /etc/makepkg.conf.d
-printf '%s\n' "$1" >/etc/makepkg.conf.d/vieter.conf
+printf '%s\n' "$2" >/etc/makepkg.conf.d/vieter.conf
 version=$(makepkg --version)
 if [[ ! $version =~ \)\ ([0-9.]+) ]]; then
-    echo "what version is this makepkg? $version"
+    echo "what version is this makepkg? $version" >&2
     exit 1
 fi
 if (($(vercmp "${BASH_REMATCH[1]}" 6.1) < 0)); then
     printf '\nsource /etc/makepkg.conf.d/vieter.conf\n' >>/etc/makepkg.conf
 fi
+
+# shellcheck disable=SC1091
+source /etc/makepkg.conf >&2
+printf '%s' "$CARCH"

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
-use vieter::docker::{Command, Container, Engine, Host};
+use vieter::docker::{Command, Container, Engine, Host, ImageRef};
 use vieter::http::Deadline;
 use vieter::sandbox::{self, Sandbox};
 
@@ -22,16 +22,20 @@ fn sh<'a>(argv: &'a [&'a str]) -> Command<'a> {
     }
 }
 
-fn start(engine: &Engine, deadline: Deadline) -> Container<'_> {
-    let settings = &sandbox::Settings { network: None };
+fn start(engine: &Engine) -> Container<'_> {
+    let settings = &sandbox::Settings {
+        network: None,
+        memory: None,
+    };
     let run = "test".parse().unwrap();
     let sandbox = Sandbox {
         engine,
         run,
         settings,
     };
-    let image = BASE_IMAGE.parse().unwrap();
-    sandbox.start(None, &image, deadline).unwrap()
+    let image = ImageRef::new(BASE_IMAGE.as_str());
+    let soon = Deadline::after(Duration::from_secs(60));
+    sandbox.start(None, &image, soon).unwrap()
 }
 
 #[test]
@@ -39,8 +43,8 @@ fn exit_codes_and_output_are_those_of_the_command() {
     let _world = World::new();
     let engine = Engine::open(&Host::Unix("/var/run/docker.sock".into())).unwrap();
     let deadline = Deadline::after(Duration::from_secs(60));
-    let container = start(&engine, deadline);
-    let script = |script: &str| container.read(&sh(&["bash", "-c", script]));
+    let container = start(&engine);
+    let script = |script: &str| container.read(&sh(&["bash", "-c", script]), deadline);
 
     assert_eq!(script("echo out; echo err >&2").unwrap(), b"out\n");
     let error = script("echo out; echo err >&2; exit 3")
@@ -60,24 +64,28 @@ fn exit_codes_and_output_are_those_of_the_command() {
     // The engine says on the standard output that it can't start one.
     let missing = ["no-such-command"];
     for error in [
-        container.run(&sh(&missing)).unwrap_err(),
-        container.read(&sh(&missing)).unwrap_err(),
-        container.exec(&sh(&missing)).unwrap().field().unwrap_err(),
+        container.run(&sh(&missing), deadline).unwrap_err(),
+        container.read(&sh(&missing), deadline).unwrap_err(),
+        container
+            .exec(&sh(&missing), deadline)
+            .unwrap()
+            .field()
+            .unwrap_err(),
     ] {
         let error = error.to_string();
         assert!(error.starts_with("sh: ended with exit code 12"), "{error}");
         assert!(error.contains("no-such-command"), "{error}");
     }
-    let mut exec = container.exec(&sh(&["printf", "a\\0b"])).unwrap();
+    let mut exec = container.exec(&sh(&["printf", "a\\0b"]), deadline).unwrap();
     assert_eq!(exec.field().unwrap(), "a");
     let error = exec.field().unwrap_err().to_string();
     assert_eq!(error, "sh: its output ended early");
     drop(container);
 
     let short = Deadline::after(Duration::from_secs(10));
-    let container = start(&engine, short);
+    let container = start(&engine);
     let error = container
-        .run(&sh(&["bash", "-c", "echo on time; sleep 1000"]))
+        .run(&sh(&["bash", "-c", "echo on time; sleep 1000"]), short)
         .unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -88,7 +96,7 @@ fn exit_codes_and_output_are_those_of_the_command() {
 }
 
 /// A proxy in front of the engine, as people set up with `DOCKER_HOST=tcp://...`.
-fn proxy() -> String {
+pub fn proxy() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {

@@ -5,11 +5,19 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::thread;
 
+use serde_json::json;
+
 use crate::util::{Run, World, run, trivial};
 
 /// Runs `vieter build` against an engine that answers requests whose line starts so with these bytes, and all
 /// others as an engine would that has nothing and can do everything.
 fn build_with(world: &World, script: &[(&str, &str)]) -> Run {
+    let host = scripted(world, script);
+    run(world.vieter().args(["--docker-host", &host]))
+}
+
+/// Starts such an engine, and gives its address.
+fn scripted(world: &World, script: &[(&str, &str)]) -> String {
     let socket = world.dir.path().join("engine.sock");
     let _ = std::fs::remove_file(&socket);
     let listener = UnixListener::bind(&socket).unwrap();
@@ -44,8 +52,7 @@ fn build_with(world: &World, script: &[(&str, &str)]) -> Run {
             });
         }
     });
-    let host = format!("unix://{}", socket.display());
-    run(world.vieter().args(["--docker-host", &host]))
+    format!("unix://{}", socket.display())
 }
 
 fn ok(body: &str) -> String {
@@ -57,7 +64,8 @@ fn usual(request: &str) -> String {
     if has("GET /version") {
         ok(r#"{"ApiVersion":"1.41","MinAPIVersion":"1.12"}"#)
     } else if has("GET /info") {
-        ok(r#"{"Architecture":"x86_64"}"#)
+        // Go's word for it, as Podman has it.
+        ok(r#"{"Architecture":"amd64"}"#)
     } else if has("POST /containers/create") || request.contains("/exec HTTP") {
         ok(r#"{"Id":"abc"}"#)
     } else if has("GET /exec/") {
@@ -174,6 +182,33 @@ fn an_engine_that_makes_no_sense_is_an_error_and_no_panic() {
         // A name that is taken, by a container that isn't there: somebody else is quicker, every time.
         let code = if answer.contains(" 409 ") { 4 } else { 3 };
         build_with(&world, &script).exits(code).says(says);
+    }
+}
+
+#[test]
+fn the_engines_words_for_architectures_become_archs() {
+    let world = World::new();
+    for (words, arch) in [
+        (["amd64", "x86_64"], "x86_64"),
+        (["arm64", "aarch64"], "aarch64"),
+        (["armv7l", "armv7l"], "armv7h"),
+        (["armv6l", "armv6l"], "armv6h"),
+        (["riscv64", "riscv64"], "riscv64"),
+    ] {
+        world.server.clear_list();
+        let url = format!("git://127.0.0.1:1/{arch}");
+        world
+            .server
+            .list(json!({"url": url, "branch": "", "arch": [arch], "repo": "bur"}));
+        for word in words {
+            let info = ok(&format!("{{\"Architecture\":\"{word}\"}}"));
+            let host = scripted(&world, &[("GET /info", &info)]);
+            run(world.vieter_for("check").args(["--docker-host", &host]))
+                .exits(0)
+                .reports(&format!(
+                    "repositories  ok      1 for the architecture {arch}"
+                ));
+        }
     }
 }
 

@@ -100,9 +100,14 @@ impl World {
 
     /// `vieter build`, set up for this world, with nothing else in its environment.
     pub fn vieter(&self) -> Command {
+        self.vieter_for("build")
+    }
+
+    /// The same for another command.
+    pub fn vieter_for(&self, what: &str) -> Command {
         let mut command = vieter();
         command
-            .arg("build")
+            .arg(what)
             .env("VIETER_ADDRESS", self.server.url())
             .env("VIETER_API_KEY", KEY)
             .env("VIETER_BASE_IMAGE", &*BASE_IMAGE)
@@ -205,6 +210,17 @@ impl Background {
         assert!(seen, "ended without saying {piece:?}");
     }
 
+    /// Waits until it has ended; gives its exit code and the rest of its log.
+    pub fn wait_for_end(mut self) -> (Option<i32>, String) {
+        let mut log = String::new();
+        for line in self.lines.by_ref() {
+            log += &line.unwrap();
+            log.push('\n');
+        }
+        eprintln!("{log}");
+        (self.child.wait().unwrap().code(), log)
+    }
+
     /// `kill -9`, and nothing else.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
@@ -224,10 +240,12 @@ pub fn docker(args: &[&str]) -> String {
 /// Removes what an earlier test left because it failed.
 fn clean_up() {
     let (mut containers, mut images) = left_behind();
-    let ours = docker(&["ps", "-aq", "--filter", "name=^/vieter-"]);
+    let ours = docker(&["ps", "-aq", "--no-trunc", "--filter", "name=^/vieter-"]);
     containers.extend(ours.lines().map(str::to_owned));
-    images.sort();
-    images.dedup();
+    for things in [&mut containers, &mut images] {
+        things.sort();
+        things.dedup();
+    }
     for (remove, things) in [("rm", containers), ("rmi", images)] {
         if !things.is_empty() {
             let things = things.iter().map(String::as_str);

@@ -1,0 +1,6 @@
+# Makes the inbox anew, empty: a folder that only root can write to. Run by root in the lock's container.
+# Arguments: $1 is the folder.
+# Prints: nothing.
+# Exit code: 0 when it is there and empty.
+
+rm -rf -- "$1" && install -d -m 755 -- "$1"

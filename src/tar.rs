@@ -1,0 +1,293 @@
+//! A stranger's tar stream, and one of our own that only has what we want of it: the engine gives a container's files as
+//! such streams and takes them so (Engine API, `GET` and `PUT /containers/{id}/archive`), and its `PUT` believes what it
+//! gets. Not here: which files are wanted (`inbox`).
+
+use std::io::{Cursor, Error, Read, Result};
+
+/// Tar goes in blocks of this many bytes: a header, then the file filled up with zeros.
+const BLOCK: u64 = 512;
+
+/// The largest file that is carried, in bytes: what eleven octal digits can say. No package comes near.
+const MAX_SIZE: u64 = 0o777_7777_7777;
+
+/// The longest extended header that is read, in bytes.
+const MAX_EXTENDED: u64 = 64 * 1024;
+
+/// A regular file in a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// What the stream calls it.
+    pub name: String,
+    /// In bytes.
+    pub size: u64,
+}
+
+/// Goes through the regular files of a tar stream (POSIX pax, which has ustar in it); all else in it is passed over.
+/// Reading gives the bytes of the file that was come to last.
+pub struct Members<R> {
+    reader: R,
+    /// Bytes of the current file that are not read yet.
+    left: u64,
+    /// Zeros behind it.
+    padding: u64,
+}
+
+impl<R: Read> Members<R> {
+    /// Reads from the beginning of a stream.
+    pub fn new(reader: R) -> Self {
+        let (left, padding) = (0, 0);
+        Members {
+            reader,
+            left,
+            padding,
+        }
+    }
+
+    /// Goes to the next regular file; `None` at the stream's end.
+    ///
+    /// # Errors
+    /// Those of the reader; a header that is none, and a file that is larger than 8 GiB.
+    pub fn next_file(&mut self) -> Result<Option<Member>> {
+        let mut extended = String::new();
+        loop {
+            self.pass_over()?;
+            let mut header = [0; BLOCK as usize];
+            self.reader.read_exact(&mut header)?;
+            let field = |from, to| header.get(from..to).unwrap_or_default();
+            let text = |from, to| {
+                let bytes = field(from, to).split(|byte| *byte == 0).next();
+                String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
+            };
+            if header.iter().all(|byte| *byte == 0) {
+                return Ok(None);
+            }
+            let value = |key| extended.lines().find_map(|line| record(line, key));
+            let size = u64::from_str_radix(text(124, 136).trim(), 8).ok();
+            let size = value("size").map_or(size, |size| size.parse().ok());
+            let size = size.filter(|size| *size <= MAX_SIZE);
+            let size =
+                size.ok_or_else(|| Error::other("a file in it is too large, or it is no tar"))?;
+            self.left = size;
+            self.padding = padding(size);
+            match field(156, 157) {
+                b"x" if size <= MAX_EXTENDED => {
+                    let mut bytes = vec![];
+                    self.read_to_end(&mut bytes)?;
+                    extended = String::from_utf8_lossy(&bytes).into_owned();
+                }
+                b"0" | b"\0" => {
+                    let name = value("path").map_or_else(|| text(0, 100), str::to_owned);
+                    return Ok(Some(Member { name, size }));
+                }
+                _ => extended.clear(),
+            }
+        }
+    }
+
+    /// Passes over what is left of the current file.
+    fn pass_over(&mut self) -> Result<()> {
+        let behind = self.left.saturating_add(self.padding);
+        let passed = std::io::copy(&mut self.reader.by_ref().take(behind), &mut std::io::sink())?;
+        (self.left, self.padding) = (0, 0);
+        match passed == behind {
+            true => Ok(()),
+            false => Err(Error::other("it ended in the middle of a file")),
+        }
+    }
+}
+
+impl<R: Read> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let read = self.reader.by_ref().take(self.left).read(buffer)?;
+        if read == 0 && self.left > 0 && !buffer.is_empty() {
+            return Err(Error::other("it ended in the middle of a file"));
+        }
+        self.left = self.left.saturating_sub(read as u64);
+        Ok(read)
+    }
+}
+
+/// The value of this key in a record of an extended header, `LENGTH KEY=VALUE`.
+fn record<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+    let (_, pair) = line.split_once(' ')?;
+    pair.strip_prefix(key)?.strip_prefix('=')
+}
+
+/// How many zeros stand behind a file.
+fn padding(size: u64) -> u64 {
+    size.next_multiple_of(BLOCK).saturating_sub(size)
+}
+
+/// The header of a regular file of root's, which nobody may change.
+fn header(name: &str, size: u64) -> Vec<u8> {
+    let with = |checksum: &str| {
+        let ids_and_size = format!("0000444\0{0:07}\0{0:07}\0{size:011o}\0{0:011}\0", 0);
+        format!(
+            "{name:\0<100}{ids_and_size}{checksum}0{:\0<100}ustar\x0000{:\0<247}",
+            "", ""
+        )
+    };
+    let sum: u32 = with("        ").bytes().map(u32::from).sum();
+    with(&format!("{sum:06o}\0 ")).into_bytes()
+}
+
+/// A tar stream of one file of ours.
+pub fn of_one(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut tar = header(name, bytes.len() as u64);
+    tar.extend(bytes);
+    tar.resize(tar.len().next_multiple_of(BLOCK as usize), 0);
+    tar.extend([0; 2 * BLOCK as usize]);
+    tar
+}
+
+/// What is carried at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// How many files.
+    pub files: usize,
+    /// How many bytes, of all files together.
+    pub bytes: u64,
+}
+
+/// A tar stream of those of a stranger's regular files that are wanted, in headers that we write: they are called
+/// `0`, `1` and so on in it, whatever the stranger calls them.
+pub struct Carrier<R> {
+    members: Members<R>,
+    is_wanted: fn(&Member) -> bool,
+    bounds: Bounds,
+    /// What is given out before anything else is read: the end of a file, a header.
+    ready: Cursor<Vec<u8>>,
+    has_ended: bool,
+    /// What was carried so far, as the stranger calls it, in the order of our names.
+    pub carried: Vec<Member>,
+}
+
+impl<R: Read> Carrier<R> {
+    /// Carries what `is_wanted` from `reader`, within these bounds.
+    pub fn new(reader: R, is_wanted: fn(&Member) -> bool, bounds: Bounds) -> Self {
+        Carrier {
+            members: Members::new(reader),
+            is_wanted,
+            bounds,
+            ready: Cursor::default(),
+            has_ended: false,
+            carried: vec![],
+        }
+    }
+
+    /// Makes ready what stands between the file that has ended and the next one.
+    fn go_on(&mut self) -> Result<()> {
+        let mut ready = vec![
+            0;
+            self.carried
+                .last()
+                .map_or(0, |it| padding(it.size) as usize)
+        ];
+        let next = loop {
+            match self.members.next_file()? {
+                Some(member) if !(self.is_wanted)(&member) => (),
+                next => break next,
+            }
+        };
+        match next {
+            Some(member) => {
+                ready.extend(header(&self.carried.len().to_string(), member.size));
+                self.carried.push(member);
+            }
+            None => {
+                ready.extend([0; 2 * BLOCK as usize]);
+                self.has_ended = true;
+            }
+        }
+        self.ready = Cursor::new(ready);
+        let bytes: u64 = self
+            .carried
+            .iter()
+            .map(|it| it.size)
+            .fold(0, u64::saturating_add);
+        match self.carried.len() > self.bounds.files || bytes > self.bounds.bytes {
+            true => Err(Error::other(format!(
+                "it has too many archives, {bytes} bytes or more"
+            ))),
+            false => Ok(()),
+        }
+    }
+}
+
+impl<R: Read> Read for Carrier<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            match self.ready.read(buffer)? {
+                0 if self.members.left > 0 => return self.members.read(buffer),
+                0 if self.has_ended => return Ok(0),
+                0 => self.go_on()?,
+                read => return Ok(read),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(kind: &str, name: &str, bytes: &[u8]) -> Vec<u8> {
+        let mut entry = header(name, bytes.len() as u64);
+        entry[156] = kind.as_bytes()[0];
+        entry.extend(bytes);
+        entry.resize(entry.len().next_multiple_of(512), 0);
+        entry
+    }
+
+    fn carry(stream: &[u8], files: usize, bytes: u64) -> Result<(Vec<Member>, Vec<u8>)> {
+        let bounds = Bounds { files, bytes };
+        let is_wanted = |member: &Member| member.name.ends_with(".pkg.tar");
+        let mut carrier = Carrier::new(stream, is_wanted, bounds);
+        let mut out = vec![];
+        carrier.read_to_end(&mut out)?;
+        Ok((carrier.carried, out))
+    }
+
+    #[test]
+    fn only_wanted_regular_files_are_carried_and_under_our_names() {
+        let long = format!("{}.pkg.tar", "n".repeat(150));
+        let stream = [
+            entry("5", "./", b""),
+            entry("0", "./a.pkg.tar", b"first"),
+            entry("2", "link.pkg.tar", b""),
+            entry("1", "hard.pkg.tar", b""),
+            entry("0", "notes", &[7; 1000]),
+            entry("x", "pax", format!("170 path={long}\n").as_bytes()),
+            entry("0", "short", &[9; 512]),
+            entry("0", "other", b"x"),
+            vec![0; 1024],
+        ]
+        .concat();
+        let (carried, out) = carry(&stream, 2, 1000).unwrap();
+        let names: Vec<_> = carried.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["./a.pkg.tar", long.as_str()]);
+        let mut members = Members::new(out.as_slice());
+        for (name, bytes) in [("0", b"first".to_vec()), ("1", vec![9; 512])] {
+            assert_eq!(members.next_file().unwrap().unwrap().name, name);
+            let mut read = vec![];
+            members.read_to_end(&mut read).unwrap();
+            assert_eq!(read, bytes);
+        }
+        assert_eq!(members.next_file().unwrap(), None);
+        assert!(carry(&stream, 1, 1000).is_err() && carry(&stream, 2, 516).is_err());
+        // What bsdtar makes of it is seen in the tests on real parts.
+        assert_eq!(out.len() % 512, 0);
+    }
+
+    #[test]
+    fn a_stream_that_ends_early_or_is_none_is_an_error() {
+        let stream = [entry("0", "a.pkg.tar", &[1; 2000]), vec![0; 1024]].concat();
+        for end in [0, 100, 512, 600, 2512, 2560] {
+            assert!(carry(&stream[..end], 9, 9999).is_err(), "cut at {end}");
+        }
+        assert!(carry(&[b'x'; 2048], 9, 9999).is_err());
+    }
+}
