@@ -30,14 +30,10 @@ impl Job<'_, '_> {
     pub fn refuse_official(&self, pkgbuild: &Pkgbuild) -> Result<(), Failure> {
         let (repo, inbox) = (&self.task.repo.publish_to, self.builds.inbox);
         let mut names = pkgbuild.names.clone();
-        names.push(
-            format!("{}-debug", pkgbuild.pkgbase)
-                .parse()
-                .map_err(at(Step::Version))?,
-        );
-        let official = inbox
-            .official(repo, &names, self.by)
-            .map_err(at(Step::Check))?;
+        let debug = format!("{}-debug", pkgbuild.pkgbase);
+        names.push(debug.parse().map_err(at(Step::Version))?);
+        let official = inbox.official(repo, &names, self.by);
+        let official = official.map_err(at(Step::Check))?;
         let replaced = &self.builds.settings.replace;
         let Some(name) = official.into_iter().find(|name| !replaced.contains(name)) else {
             return Ok(());

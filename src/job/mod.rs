@@ -99,11 +99,7 @@ pub fn build<'e>(builds: &Builds<'e>, task: &Task, handover: &mut Handover<'e>) 
             };
             let outcome = job.steps();
             name = job.name.clone();
-            job.end(
-                outcome
-                    .as_ref()
-                    .is_ok_and(|it| matches!(it, Outcome::UpToDate)),
-            );
+            job.end(matches!(outcome, Ok(Outcome::UpToDate)));
             outcome
         }
         Err(error) => Err(at(Step::Container)(error)),
@@ -193,8 +189,8 @@ impl Job<'_, '_> {
 
     /// Ends it. A container in which a PKGBUILD was only read goes with our connection, and nobody waits for that. But not
     /// all proxies pass the end of one on, and what root has run in it could have made it stay.
-    fn end(self, is_well: bool) {
-        let is_only_read = is_well && !self.has_makepkg_run && !self.has_root_run;
+    fn end(self, is_up_to_date: bool) {
+        let is_only_read = is_up_to_date && !self.has_makepkg_run && !self.has_root_run;
         if is_only_read && self.builds.sandbox.engine.is_direct() {
             self.container.let_go();
             return;
