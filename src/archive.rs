@@ -70,8 +70,10 @@ impl Archive {
             .filter(|line| !line.starts_with('#') && !line.is_empty())
         {
             let (key, value) = line.split_once('=').unwrap_or((line, ""));
-            let (key, value) = (key.trim(), value.trim());
+            let (key, value) = (key.trim_ascii(), value.trim_ascii());
             let is_good = match key {
+                // It would begin another field in pacman's database.
+                _ if value.starts_with('%') => false,
                 _ if ONCE.contains(&key) => once.insert(key, value).is_none(),
                 "pkgbase" => value == pkgbuild.pkgbase.as_str(),
                 _ if NUMBERS.contains(&key) => value.bytes().all(|it| it.is_ascii_digit()),
@@ -158,6 +160,10 @@ mod tests {
             ("license = GPL", "size = $(id)"),
             ("depend = libx.so=1-64", "depend = a b"),
             ("old<2", "../old"),
+            ("license = GPL", "license = %REPLACES%"),
+            ("license = GPL", "\u{a0}pkgname = victim"),
+            ("arch = any", "arch = any\u{3000}"),
+            ("1:2.0-1", "1:2.0-1\u{a0}"),
         ] {
             assert!(GOOD.contains(honest));
             assert!(check(&GOOD.replace(honest, forged)).is_err(), "{forged}");

@@ -18,10 +18,10 @@ const FOLDER: &str = "/vieter";
 /// Where makepkg puts archives, in a build's container.
 const PKGDEST: &str = "/build/packages/.";
 
-/// The most that is carried of a build: more archives than a PKGBUILD may name, and 64 GiB.
+/// The most that is carried of a build: more archives than a PKGBUILD may name, and 16 GiB.
 const BOUNDS: Bounds = Bounds {
     files: 1100,
-    bytes: 64 << 30,
+    bytes: 16 << 30,
 };
 
 /// The folder in a container.
@@ -32,9 +32,9 @@ pub struct Inbox<'a> {
 
 /// What an archive has for a `.PKGINFO`.
 pub struct Listed {
-    /// How many there are.
-    pub count: String,
-    /// The text of the first.
+    /// The names that could be taken for it, a line each.
+    pub names: String,
+    /// Its text.
     pub pkginfo: String,
 }
 
@@ -75,8 +75,8 @@ impl Inbox<'_> {
         let printed = self.ask(&ARCHIVES, &[FOLDER, &count.to_string()], by)?;
         let mut fields = printed.split_terminator('\0').map(str::to_owned);
         let mut listed = vec![];
-        while let (Some(count), Some(pkginfo)) = (fields.next(), fields.next()) {
-            listed.push(Listed { count, pkginfo });
+        while let (Some(names), Some(pkginfo)) = (fields.next(), fields.next()) {
+            listed.push(Listed { names, pkginfo });
         }
         match listed.len() == count {
             true => Ok(listed),

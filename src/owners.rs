@@ -38,9 +38,11 @@ impl Owners {
         Ok(())
     }
 
-    /// The entry that a name belongs to, if it isn't this one.
+    /// An entry other than this one that has this name, in whatever pacman repository.
     pub fn other(&self, repo: &Repo, name: &PackageName) -> Option<&Repo> {
-        let owner = self.0.get(&(repo.publish_to.clone(), name.to_string()));
-        owner.filter(|owner| *owner != repo)
+        let names_it = |place: &(RepoName, String)| place.1 == name.as_str();
+        let owners = self.0.iter().filter(|(place, _)| names_it(place));
+        let mut owners = owners.map(|(_, owner)| owner);
+        owners.find(|owner| *owner != repo)
     }
 }

@@ -20,8 +20,8 @@ use crate::words::RunId;
 const MAX_CAPTURED: u64 = 1024 * 1024;
 
 /// The first process. It is neither root's nor the build user's, so that none of what runs beside it can open its input
-/// and keep it from ending, trace it, or kill it. It becomes that itself: with the API's `User`, old engines (20.10) leave
-/// root's execs without capabilities.
+/// and keep it from ending, trace it, or kill it, unless root becomes that user, too. It becomes that itself: with the
+/// API's `User`, old engines (20.10) leave root's execs without capabilities.
 const FIRST_PROCESS: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups cat";
 
 /// For messages.

@@ -63,8 +63,9 @@ impl Job<'_, '_> {
         let mut archives: Vec<Archive> = vec![];
         for (listed, member) in inbox.list(members.len(), self.by)?.iter().zip(members) {
             let bad = |why: String| Error::unusable(called(member), why);
-            if listed.count != "1" {
-                return Err(bad(format!("it has {} .PKGINFOs, not one", listed.count)));
+            if listed.names != ".PKGINFO" {
+                let names = one_line(&listed.names, 100);
+                return Err(bad(format!("it has not one .PKGINFO, but: {names}")));
             }
             let archive = Archive::check(&listed.pkginfo, pkgbuild, self.builds.arch);
             let archive = archive.map_err(|error| bad(error.to_string()))?;

@@ -6,4 +6,8 @@
 # Exit code: makepkg's.
 
 ulimit -Sn 1024
-MAKEFLAGS="-j$(nproc)" exec makepkg "$@"
+MAKEFLAGS="-j$(nproc)" makepkg "$@"
+code=$?
+# What it has left running would go on changing what is looked at next.
+kill -KILL -1
+exit "$code"

@@ -20,6 +20,12 @@ forge() {
   done
   zstd -q < "$dir/it.tar" > "$PKGDEST/$file"
 }
+forge_folder() {
+  local file=$1 dir=$(mktemp -d)
+  mkdir "$dir/.PKGINFO"; printf '%s\n' "$2" > "$dir/.PKGINFO/x"; bsdtar -C "$dir" -cf "$dir/it.tar" .PKGINFO/x
+  rm -r "$dir/.PKGINFO"; printf '%s\n' "$3" > "$dir/.PKGINFO"; bsdtar -C "$dir" -rf "$dir/it.tar" .PKGINFO
+  zstd -q < "$dir/it.tar" > "$PKGDEST/$file"
+}
 "#;
 
 /// A world in which the victim is published and the list is empty; the bytes of the victim.
@@ -87,12 +93,30 @@ fn an_archive_that_is_not_its_pkgbuilds_takes_all_of_the_build_with_it() {
         (
             "i3",
             r#"forge EDGE "$(info own 1-1 any "$pkgbase")" "$(info victim 99-1 any)""#,
-            "2 .PKGINFOs",
+            "not one .PKGINFO",
         ),
         (
             "i4",
             r#"entry=./.PKGINFO forge EDGE "$(info own 1-1 any "$pkgbase")" "$(info victim 99-1 any)""#,
-            "2 .PKGINFOs",
+            "not one .PKGINFO",
+        ),
+        // What bsdtar takes for one as well: something in a folder of that name.
+        (
+            "i6",
+            r#"entry=.PKGINFO forge_folder EDGE "$(info own 1-1 any "$pkgbase")" "$(info victim 1.0-1 any)""#,
+            "not one .PKGINFO",
+        ),
+        // A field of pacman's database in the middle of another.
+        (
+            "n7",
+            r#"forge EDGE "$(info own 1-1 any "$pkgbase")"$'\nlicense = x\nlicense = %REPLACES%\nlicense = victim'"#,
+            "not a line",
+        ),
+        // Another format, to those who read more than tar.
+        (
+            "ar",
+            r#"mkdir ar; info own 1-1 any "$pkgbase" > ar/.PKGINFO; bsdtar -C ar --format=arbsd -cf "$PKGDEST/EDGE" .PKGINFO"#,
+            "listing the archives",
         ),
         // Its end is so far behind that nobody reads it.
         (

@@ -326,8 +326,8 @@ impl State {
             let pairs = info
                 .split(['\n', '\r'])
                 .filter_map(|line| line.split_once('='));
-            let mut values = pairs.filter(|(found, _)| found.trim() == key);
-            values.next_back().map(|(_, value)| value.trim())
+            let mut values = pairs.filter(|(found, _)| found.trim_ascii() == key);
+            values.next_back().map(|(_, value)| value.trim_ascii())
         };
         let (Some(name), Some(version), Some(arch)) =
             (field("pkgname"), field("pkgver"), field("arch"))
