@@ -180,7 +180,7 @@ fn no_answer(what: &str, error: &ureq::Error) -> Error {
 }
 
 /// The error that JSON of another shape is.
-pub fn makes_no_sense(what: &str, why: &serde_json::Error) -> Error {
+fn makes_no_sense(what: &str, why: &serde_json::Error) -> Error {
     let why = one_line(&why.to_string(), 300);
     Error::unusable(what, format!("the answer makes no sense: {why}"))
 }

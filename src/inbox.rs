@@ -154,7 +154,7 @@ impl Inbox<'_> {
 /// Whether a file in PKGDEST is a package archive, by what it is called: flat, `.pkg.tar` with at most one more ending,
 /// and no signature.
 fn is_archive(member: &Member) -> bool {
-    let name = member.name.strip_prefix("./").unwrap_or(&member.name);
+    let name = file_name(member);
     let is_odd = |c: char| c.is_control() || c.is_whitespace() || c == '/';
     let Some((stem, ending)) = name.rsplit_once(".pkg.tar") else {
         return false;
@@ -167,9 +167,14 @@ fn is_archive(member: &Member) -> bool {
     is_named && is_compression && compression != "sig"
 }
 
+/// What a file in PKGDEST is called: the engine says in which folder.
+fn file_name(member: &Member) -> &str {
+    member.name.strip_prefix("./").unwrap_or(&member.name)
+}
+
 /// What messages call an archive.
 pub fn called(member: &Member) -> String {
-    one_line(member.name.strip_prefix("./").unwrap_or(&member.name), 300)
+    one_line(file_name(member), 300)
 }
 
 #[cfg(test)]
