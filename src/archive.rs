@@ -1,5 +1,5 @@
 //! What an archive has to be to be published: one of its PKGBUILD's packages, and nothing else. It is read as the server
-//! and pacman read it. Not here: how its bytes get here (`inbox`), and where they go (`sink`).
+//! and pacman read it. Not here: how its bytes get here (`inbox`), and where they go (`home`).
 
 use std::collections::HashMap;
 
@@ -15,6 +15,8 @@ pub struct Archive {
     pub name: PackageName,
     /// `pkgver` of its `.PKGINFO`, which is the full version.
     pub version: Version,
+    /// `arch` of its `.PKGINFO`: the one that is built for, or `any`.
+    pub arch: Arch,
     /// `replaces` of its `.PKGINFO`, without versions: what pacman removes when it is installed.
     pub replaces: Vec<PackageName>,
 }
@@ -107,6 +109,7 @@ impl Archive {
         Ok(Archive {
             name,
             version,
+            arch: value("arch").parse()?,
             replaces,
         })
     }
@@ -117,7 +120,7 @@ mod tests {
     use super::*;
 
     fn check(pkginfo: &str) -> Result<Archive> {
-        let pkgbuild = b"\0\0base\x001\x002.0\x001\x002\0foo\0bar\x000\0";
+        let pkgbuild = b"\0\0base\x001\x002.0\x001\x002\0foo\0bar\x000\x000\0";
         let pkgbuild = crate::pkgbuild::parse(pkgbuild).unwrap();
         Archive::check(pkginfo, &pkgbuild, &"x86_64".parse().unwrap())
     }

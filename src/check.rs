@@ -2,9 +2,10 @@
 
 use crate::docker::Engine;
 use crate::error::{Kind, Result};
+use crate::home::Home;
+use crate::list::List;
+use crate::lock;
 use crate::run::Settings;
-use crate::server::Server;
-use crate::{list, lock};
 
 /// What was looked at, a line each, and whether all of it is well.
 #[derive(Default)]
@@ -30,10 +31,10 @@ impl Checked {
 ///
 /// # Errors
 /// None that comes from outside: those are in what is said.
-pub fn check(settings: &Settings, mut server: Server) -> Result<Checked> {
+pub fn check(settings: &Settings, mut home: Home) -> Result<Checked> {
     let mut checked = Checked::default();
     let mut arch = settings.arch.clone();
-    match Engine::open(&settings.engine) {
+    match Engine::find(&settings.engines) {
         Ok(engine) => {
             checked.say("engine", Ok(format!("{} answers", engine.name())));
             if arch.is_none() {
@@ -52,7 +53,7 @@ pub fn check(settings: &Settings, mut server: Server) -> Result<Checked> {
     }
     // There is nothing to be found for an architecture that isn't known, but the server can be asked.
     let arch = arch.map_or_else(|| "unknown".parse(), Ok)?;
-    if server.sends_key_in_the_clear() {
+    if home.sends_key_in_the_clear() {
         let advice = "anybody between here and there can read it: use https://";
         checked.say(
             "key",
@@ -61,14 +62,18 @@ pub fn check(settings: &Settings, mut server: Server) -> Result<Checked> {
             )),
         );
     }
-    match list::fetch(&mut server, &arch) {
-        Ok(entries) => {
-            let server = format!("{} answers and takes the key", server.address());
-            checked.say("server", Ok(server));
-            let count = format!("{} for the architecture {arch}", entries.len());
-            checked.say("repositories", Ok(count));
+    let (what, is_well) = home.what_is_well();
+    match home.list(&arch) {
+        Ok(servers) => {
+            checked.say(what, Ok(is_well));
+            let list = settings.list.in_place_of(servers, &arch);
+            let count = |list: Option<List>| {
+                let count = list.map_or(0, |it| it.entries.len());
+                format!("{count} for the architecture {arch}")
+            };
+            checked.say("repositories", list.map(count));
         }
-        Err(error) => checked.say("server", Err(error)),
+        Err(error) => checked.say(what, Err(error)),
     }
     Ok(checked)
 }

@@ -2,6 +2,7 @@
 //! do about it. Not here: which step of a repository it was (`report`), and how it is shown (`main`).
 
 use std::fmt;
+use std::time::Duration;
 
 /// What can fail, as most of this program can.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -16,6 +17,8 @@ pub struct Error {
     text: String,
     /// The last lines that a command printed, or nothing.
     pub output: String,
+    /// How long a server wants to be left alone (`Retry-After`), or no time.
+    pub retry_after: Duration,
 }
 
 /// What callers tell apart.
@@ -27,28 +30,47 @@ pub enum Kind {
     Busy,
     /// No complete answer came: connection, protocol or time.
     NoAnswer,
-    /// The other side's certificate, or its TLS, was refused.
+    /// The other side's certificate was refused.
     Tls,
     /// An HTTP answer other than the ones that count as success.
     Status(u16),
+    /// Another container has the name that this one was to have.
+    NameTaken,
     /// A command in a container ended with this exit code, which isn't 0.
     Exit(i64),
     /// A command in a container was stopped, or how it ended will never be known.
     Lost,
+    /// A command in a container took longer than it may.
+    OutOfTime,
     /// It can't be known yet, but will be when all entries of the list were looked at.
     Early,
+    /// The builder image has to be brought up to date first.
+    Outdated,
+    /// A build that failed before isn't tried again yet.
+    Waits,
+    /// A name is another entry's.
+    Anothers,
     /// Something that came from outside (the list, a PKGBUILD, an answer) is not what it has to be.
     Unusable,
 }
 
 impl Error {
     pub(crate) fn new(kind: Kind, text: impl Into<String>) -> Error {
-        let (text, output) = (text.into(), String::new());
-        Error { kind, text, output }
+        Error {
+            kind,
+            text: text.into(),
+            output: String::new(),
+            retry_after: Duration::ZERO,
+        }
     }
 
     pub(crate) fn unusable(what: impl fmt::Display, why: impl fmt::Display) -> Error {
         Error::new(Kind::Unusable, format!("{what}: {why}"))
+    }
+
+    pub(crate) fn of_kind(mut self, kind: Kind) -> Error {
+        self.kind = kind;
+        self
     }
 
     /// Says what it was good for.

@@ -1,7 +1,7 @@
 //! The plain HTTP that the engine's client and the server's client share: one request at a time, each with a
 //! moment at which it is given up. Not here: which statuses are good, and what is asked for.
 
-use std::io::{BufReader, ErrorKind};
+use std::io::{BufReader, Read};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -17,6 +17,9 @@ use crate::text::one_line;
 /// The largest answer that is read whole, in bytes.
 const MAX_ANSWER: u64 = 16 * 1024 * 1024;
 
+/// As much as is read of an answer that nobody wanted, in bytes.
+const MAX_REFUSAL: u64 = 16 * 1024;
+
 /// The moment at which a request, or a row of them, is given up.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(Instant);
@@ -26,6 +29,11 @@ impl Deadline {
     pub fn after(time: Duration) -> Deadline {
         let now = Instant::now();
         Deadline(now.checked_add(time).unwrap_or(now))
+    }
+
+    /// So much later.
+    pub fn plus(self, time: Duration) -> Deadline {
+        Deadline(self.0.checked_add(time).unwrap_or(self.0))
     }
 
     /// This moment, or `time` from now if that is sooner.
@@ -153,27 +161,38 @@ impl Answer {
     /// `message`, but what stands in front of them may send anything. It may repeat what it was sent.
     pub fn refused(self) -> Error {
         let (what, status, secret) = (self.what.clone(), self.status(), self.secret.clone());
-        let location = self.http.headers().get("location").cloned();
-        let location = location.as_ref().and_then(|it| it.to_str().ok());
-        let body = self.read().unwrap_or_default();
+        let header = |name| {
+            let value = self.http.headers().get(name)?.to_str().ok()?;
+            Some(value.to_owned())
+        };
+        let (location, retry_after) = (header("location"), header("retry-after"));
+        let seconds = retry_after.and_then(|it| it.trim().parse().ok());
+        let mut body = vec![];
+        // What has come of it until it breaks off will do.
+        let _ = self.into_reader().take(MAX_REFUSAL).read_to_end(&mut body);
         let message = serde_json::from_slice(&body).map(|it: Refusal| it.message);
         let message = message.unwrap_or_else(|_| String::from_utf8_lossy(&body).into_owned());
-        let mut said = format!("{} {message}", location.unwrap_or(""));
+        let mut said = format!("{} {message}", location.unwrap_or_default());
         if !secret.is_empty() {
             said = said.replace(&secret, "***");
         }
         let text = format!("{what}: answered {status}: {}", one_line(&said, 500));
-        Error::new(Kind::Status(status), text)
+        let mut error = Error::new(Kind::Status(status), text);
+        error.retry_after = Duration::from_secs(seconds.unwrap_or(0));
+        error
     }
 }
 
-/// What ureq's error is to us. The TLS library's own errors arrive inside of an I/O error about invalid data.
+/// What ureq's error is to us. The TLS library's own errors arrive inside of an I/O error about invalid data; those that
+/// are not about the certificate may be chance, a word of a proxy's in plain text for instance.
 fn no_answer(what: &str, error: &ureq::Error) -> Error {
     let why = one_line(&error.to_string(), 500);
     let (kind, why) = match error {
         ureq::Error::Timeout(_) => (Kind::NoAnswer, "no answer in time"),
-        ureq::Error::Io(io) if io.kind() == ErrorKind::InvalidData => (Kind::Tls, why.as_str()),
-        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => (Kind::Tls, why.as_str()),
+        _ if why.contains("invalid peer certificate") => (Kind::Tls, why.as_str()),
+        ureq::Error::Tls(_) => (Kind::Tls, why.as_str()),
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => (Kind::Unusable, why.as_str()),
+        ureq::Error::BodyExceedsLimit(_) => (Kind::Unusable, why.as_str()),
         _ => (Kind::NoAnswer, why.as_str()),
     };
     Error::new(kind, format!("{what}: {why}"))

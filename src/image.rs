@@ -1,20 +1,36 @@
-//! The builder image: the base image, brought up to date, with base-devel, git and a build user. Not here: the container
-//! that it is made in, which is the lock's, and who removes it (`sweep`).
+//! The builder image: the base image, brought up to date, with base-devel, git and a build user. One is kept from run to run,
+//! and changed only if something is new. Not here: the container that it is made in, which is the lock's as a rule, when it has
+//! to be of today (`run`), and who removes what is left of older ones (`sweep`).
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use crate::clock::{DAY, HOUR, since_1970};
+use crate::docker::types::ImageInspect;
 use crate::docker::{Container, Engine, ImageRef};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::http::Deadline;
-use crate::sandbox::{BUILDER, SET_UP, Sandbox, User, command};
+use crate::sandbox::{BUILDER, MADE_OF, MIRROR, SET_UP, Sandbox, User, command};
 use crate::text::one_line;
 use crate::words::Arch;
 
-/// The repository part of every builder image's name; the tag is the run.
+/// The repository part of every builder image's name.
 pub const NAME: &str = "vieter-build";
+
+/// The tag of the one that is kept.
+pub const KEPT: &str = "kept";
 
 /// The most that the pull and the preparation of the builder image may take, each.
 pub const PREPARATION: Duration = Duration::from_secs(3600);
+
+/// One with more layers than this is made anew: each update adds one, and engines know no more than 127.
+const MAX_LAYERS: usize = 20;
+
+/// The labels that say what the kept one was made of: the base image's id, a number for the settings, and when, in seconds since
+/// 1970.
+const BASE: &str = "vieter.base";
+const SETTINGS: &str = "vieter.settings";
+const MADE: &str = "vieter.made";
 
 /// What pacman 7 says when the container's kernel or seccomp profile refuses the sandbox of its downloads.
 const SANDBOX_REFUSED: [&str; 2] = [
@@ -28,24 +44,123 @@ pub struct Settings {
     pub base: ImageRef,
     /// The text of a file with settings for makepkg, or nothing.
     pub makepkg_conf: String,
+    /// What pacman is to download from, as in a mirrorlist; `None` for what the base image says.
+    pub mirror: Option<String>,
+    /// Whether it is made anew, whatever is kept.
+    pub fresh: bool,
 }
 
-/// Pulls the base image; an older one that is there already is better than no run.
+impl Settings {
+    /// A number for all that goes into the image beside the base image: as long as it is the same, they are.
+    fn number(&self) -> String {
+        let mut hasher = DefaultHasher::new();
+        let version = env!("CARGO_PKG_VERSION");
+        let parts = [&self.makepkg_conf, SET_UP.text, BUILDER, version];
+        (self.base.to_string(), parts, &self.mirror).hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    }
+}
+
+/// The builder image.
+#[derive(Clone)]
+pub struct Builder {
+    /// Its name.
+    pub image: ImageRef,
+    /// The id of the base image that it was made of.
+    pub base: String,
+    /// When it was made, or changed, in seconds since 1970.
+    pub made: u64,
+    /// Whether this run has found it up to date, or made it so.
+    pub is_up_to_date: bool,
+    /// Whether the last run that did is a day ago, or more.
+    pub is_old: bool,
+}
+
+fn kept_name() -> ImageRef {
+    ImageRef::new(format!("{NAME}:{KEPT}"))
+}
+
+/// Pulls the base image; an older one that is there already is better than no run. Gives its id.
 ///
 /// # Errors
 /// Those of the engine, if there is none.
-pub fn pull(engine: &Engine, base: &ImageRef) -> Result<()> {
+pub fn pull(engine: &Engine, base: &ImageRef) -> Result<String> {
+    let name = base.to_string();
     let Err(error) = engine.pull(base, Deadline::after(PREPARATION)) else {
-        return Ok(());
+        return engine.image_id(&name);
     };
-    if !engine.has_image(base)? {
-        return Err(error.during(format!("pulling {base}")));
+    let found = engine.image(&name);
+    let found = found.inspect_err(|error| log::error!("looking for {base}: {error}"));
+    match found {
+        Ok(Some(image)) => {
+            log::warn!("{error}; going on with the image {base} that is there");
+            Ok(image.id)
+        }
+        _ => Err(error.during(format!("pulling {base}"))),
     }
-    log::warn!("{error}; going on with the image {base} that is there");
-    Ok(())
 }
 
-/// Prepares a container of the base image as root, and commits it to a new image; gives the image's name.
+/// The builder image that an earlier run has kept, if this one can use it; whatever can't be read of it is a reason not to.
+/// `refreshed` says when one that was made at a time was last found to be up to date.
+pub fn kept(
+    engine: &Engine,
+    settings: &Settings,
+    refreshed: impl Fn(u64) -> Option<u64>,
+) -> Option<Builder> {
+    let image = kept_name();
+    if settings.fresh {
+        return None;
+    }
+    let found = engine.image(&image.to_string());
+    let found = found.inspect_err(|error| log::warn!("looking for {image}: {error}"));
+    let found = found.ok()??;
+    let base = engine.image(&settings.base.to_string()).ok()?;
+    match read(&found, settings, base.as_ref()) {
+        Err(why) => {
+            log::info!("the image {image} is made anew: {why}");
+            None
+        }
+        Ok((base, made)) => {
+            let last = refreshed(made).unwrap_or(made);
+            let age = since_1970().checked_sub(last);
+            // A night's run may begin a bit earlier than the last one's.
+            let is_old = age.is_none_or(|it| it >= DAY.saturating_sub(HOUR));
+            Some(Builder {
+                image,
+                base,
+                made,
+                is_up_to_date: false,
+                is_old,
+            })
+        }
+    }
+}
+
+/// What the labels of a kept image say: the id of its base image, and when it was made; or why it can't be used.
+fn read(
+    kept: &ImageInspect,
+    settings: &Settings,
+    base: Option<&ImageInspect>,
+) -> Result<(String, u64), &'static str> {
+    let label = |name| kept.label(name).ok_or("its labels are not ours");
+    let of = label(BASE)?.to_owned();
+    let made = label(MADE)?.parse().map_err(|_| "its age can't be read")?;
+    // A base image may have many itself.
+    let of_base = base.map_or(0, ImageInspect::layers);
+    if kept.layers() > MAX_LAYERS.max(of_base.saturating_add(5)) {
+        return Err("it has more than 20 layers");
+    }
+    if label(SETTINGS)? != settings.number() {
+        return Err("it was made with other settings");
+    }
+    // One that isn't there any more is pulled when something has to be built.
+    if base.is_some_and(|it| it.id != of) {
+        return Err("the base image is another one");
+    }
+    Ok((of, made))
+}
+
+/// Makes the builder image anew: prepares a container of the base image with this id as root, and commits it.
 ///
 /// # Errors
 /// The first command that fails, with its output; those of the engine.
@@ -54,8 +169,49 @@ pub fn prepare(
     container: &Container,
     settings: &Settings,
     arch: &Arch,
-) -> Result<ImageRef> {
+    base: String,
+) -> Result<Builder> {
     let by = Deadline::after(PREPARATION);
+    if let Some(mirror) = &settings.mirror {
+        container.run(&MIRROR.with([mirror.as_str()]), by)?;
+    }
+    update(container, true, by)?;
+    commit(sandbox, container, settings, arch, base)
+}
+
+/// Brings the kept builder image up to date, in a container of it; `None` if there is another base image now, of which it has to
+/// be made anew.
+///
+/// # Errors
+/// Those of [`prepare`].
+pub fn refresh(
+    sandbox: &Sandbox,
+    container: &Container,
+    settings: &Settings,
+    arch: &Arch,
+    kept: &Builder,
+) -> Result<Option<Builder>> {
+    let by = Deadline::after(PREPARATION);
+    if pull(sandbox.engine, &settings.base)? != kept.base {
+        log::info!("there is a new base image: the builder image is made anew");
+        return Ok(None);
+    }
+    let list = command(User::Root, "listing the packages", vec!["pacman", "-Q"]);
+    let before = container.read(&list, by)?;
+    update(container, false, by)?;
+    if container.read(&list, by)? == before {
+        log::info!("builder image: nothing is new");
+        return Ok(Some(Builder {
+            is_up_to_date: true,
+            ..kept.clone()
+        }));
+    }
+    let base = kept.base.clone();
+    commit(sandbox, container, settings, arch, base).map(Some)
+}
+
+/// Brings the packages of a container up to date.
+fn update(container: &Container, is_first: bool, by: Deadline) -> Result<()> {
     // What packages are signed with comes before the packages: an old keyring doesn't know the keys of new ones. No
     // package owns that folder on a distribution without signatures.
     let owners = ["pacman", "-Qqo", "/usr/share/pacman/keyrings/"];
@@ -63,40 +219,73 @@ pub fn prepare(
         &command(User::Root, "looking for keyrings", owners.into()),
         by,
     );
-    let owners = String::from_utf8(owners.unwrap_or_default()).unwrap_or_default();
+    let owners = match owners {
+        Ok(owners) => String::from_utf8(owners).unwrap_or_default(),
+        Err(error) if matches!(error.kind, Kind::Exit(_)) => String::new(),
+        Err(error) => return Err(error),
+    };
     if !owners.is_empty() {
-        // The official image comes without a key of its own, and new keys must be signed with one.
-        step(
-            container,
-            "pacman-key --init",
-            vec!["pacman-key", "--init"],
-            by,
-        )?;
+        if is_first {
+            // The official image comes without a key of its own, and new keys must be signed with one.
+            let init = vec!["pacman-key", "--init"];
+            step(container, "pacman-key --init", init, by)?;
+        }
         let mut update = vec!["pacman", "-Sy", "--needed", "--noconfirm", "--"];
         update.extend(owners.lines());
         step(container, "update of the keyring", update, by)?;
     }
     let update = "pacman -Syu --needed --noconfirm base-devel git".split(' ');
-    step(
-        container,
-        "pacman -Syu base-devel git",
-        update.collect(),
-        by,
-    )?;
+    let doing = "pacman -Syu base-devel git";
+    step(container, doing, update.collect(), by)
+}
+
+/// Makes the last changes to a container and makes the builder image of it.
+fn commit(
+    sandbox: &Sandbox,
+    container: &Container,
+    settings: &Settings,
+    arch: &Arch,
+    base: String,
+) -> Result<Builder> {
+    let by = Deadline::after(PREPARATION);
     // Debug packages are what Arch has on by default, and nobody asked for; a later option wins.
     let conf = format!("OPTIONS+=(!debug)\n{}", settings.makepkg_conf);
     log::info!("builder image: {}", SET_UP.doing);
     let carch = container.read(&SET_UP.with([BUILDER, &conf]), by)?;
-    let carch = String::from_utf8_lossy(&carch);
+    let carch = one_line(String::from_utf8_lossy(&carch).trim(), 50);
     if carch != arch.as_str() {
-        let carch = one_line(&carch, 50);
         log::warn!("the base image's makepkg builds for {carch}, this run is for {arch}");
     }
-
-    let image = ImageRef::new(format!("{NAME}:{}", sandbox.run));
+    let image = kept_name();
     log::info!("builder image: commit to {image}");
-    sandbox.engine.commit(container.id(), &image, by)?;
-    Ok(image)
+    let (number, made) = (settings.number(), since_1970());
+    let labels = [
+        (BASE, base.as_str()),
+        (SETTINGS, &number),
+        (MADE, &made.to_string()),
+    ];
+    sandbox.engine.commit(container.id(), &image, &labels, by)?;
+    Ok(Builder {
+        image,
+        base,
+        made,
+        is_up_to_date: true,
+        is_old: false,
+    })
+}
+
+/// What the builder image is made of, for logs: the base image's digest, the versions of pacman and makepkg.
+///
+/// # Errors
+/// Those of the engine, and of the command.
+pub fn origin(engine: &Engine, container: &Container, builder: &Builder) -> Result<String> {
+    let base = engine.image(&builder.base)?;
+    let base = base.map_or(builder.base.clone(), |it| it.digest().to_owned());
+    let versions = container.read(&MADE_OF.with([]), Deadline::after(PREPARATION))?;
+    let versions = String::from_utf8_lossy(&versions).into_owned();
+    let parts = [base.as_str()].into_iter().chain(versions.lines());
+    let parts: Vec<String> = parts.map(|it| one_line(it, 300)).collect();
+    Ok(parts.join(", "))
 }
 
 /// A step of the preparation, as root; once more if it is pacman's sandbox that failed, without it.

@@ -2,18 +2,19 @@
 //! makepkg left is carried there as bytes, by the engine and us, and is listed, checked and sent from there, so what was
 //! checked is what is sent. Not here: what an archive has to be (`archive`).
 
+use std::fs::File;
 use std::io::{Cursor, Read};
 
 use crate::docker::Container;
 use crate::error::{Error, Kind, Result};
 use crate::http::Deadline;
-use crate::sandbox::{ARCHIVES, EMPTY, OFFICIAL, OWNER, Script};
-use crate::tar::{Bounds, Carrier, Member, Members, of_one};
+use crate::sandbox::{ARCHIVES, EMPTY, OFFICIAL, OWNER, SUMS, Script};
+use crate::tar::{Bounds, Carrier, Member, Members, Own, of_files};
 use crate::text::one_line;
 use crate::words::{PackageName, RepoName};
 
-/// The folder, which root owns.
-const FOLDER: &str = "/vieter";
+/// The folder, which root owns. A build's container has it, too, for what is lent to it.
+pub const FOLDER: &str = "/vieter";
 
 /// Where makepkg puts archives, in a build's container.
 const PKGDEST: &str = "/build/packages/.";
@@ -44,6 +45,8 @@ pub struct Owned {
     pub name: String,
     /// The pkgbase that it was made of.
     pub pkgbase: String,
+    /// Its version there.
+    pub version: String,
 }
 
 impl Inbox<'_> {
@@ -84,19 +87,61 @@ impl Inbox<'_> {
         }
     }
 
+    /// The SHA-256 of so many archives, in hexadecimal digits.
+    ///
+    /// # Errors
+    /// Those of the script.
+    pub fn sums(&self, count: usize, by: Deadline) -> Result<Vec<String>> {
+        let printed = self.ask(&SUMS, &[FOLDER, &count.to_string()], by)?;
+        let sum = |line: &str| line.split(' ').next().map(str::to_owned);
+        Ok(printed.lines().filter_map(sum).collect())
+    }
+
     /// Opens the archive at this place, from its beginning; as often as it has to be. It ends only where it should.
     ///
     /// # Errors
     /// Those of the request.
     pub fn open(&self, place: usize, by: Deadline) -> Result<impl Read + use<>> {
-        let mut members = Members::new(self.container.archive(&format!("{FOLDER}/{place}"), by)?);
-        let first = members
-            .next_file()
-            .map_err(|error| Error::unusable("reading an archive", error))?;
-        match first {
+        self.open_file(&self.path(&place.to_string()), by)
+    }
+
+    /// Opens a file at this path, likewise.
+    ///
+    /// # Errors
+    /// Those of the request.
+    pub fn open_file(&self, path: &str, by: Deadline) -> Result<impl Read + use<>> {
+        let mut members = Members::new(self.container.archive(path, by)?);
+        let first = members.next_file();
+        match first.map_err(|error| Error::unusable(format!("reading {path}"), error))? {
             Some(_) => Ok(members),
-            None => Err(Error::new(Kind::Lost, "an archive is gone from the inbox")),
+            None => Err(Error::new(
+                Kind::Lost,
+                format!("{path} is gone from the inbox"),
+            )),
         }
+    }
+
+    /// Where something in it is.
+    pub fn path(&self, name: &str) -> String {
+        format!("{FOLDER}/{name}")
+    }
+
+    /// Puts files of the host's into it, under these names: empty ones for those that aren't there, as another repository's may
+    /// be called so in there.
+    ///
+    /// # Errors
+    /// Those of the request and of the files.
+    pub fn put(&self, files: Vec<(&str, Option<File>)>, by: Deadline) -> Result<()> {
+        let own = |(name, file): (&str, Option<File>)| -> Result<Own> {
+            let Some(file) = file else {
+                return Ok((name.to_owned(), 0, Box::new(std::io::empty())));
+            };
+            let data = file.metadata();
+            let data = data.map_err(|error| Error::unusable(name, error))?;
+            Ok((name.to_owned(), data.len(), Box::new(file)))
+        };
+        let own: Result<Vec<Own>> = files.into_iter().map(own).collect();
+        self.container.unpack(FOLDER, &mut of_files(own?), by)
     }
 
     /// Those of the names that are official: those of packages of the base image's own repositories, or of something
@@ -126,17 +171,22 @@ impl Inbox<'_> {
         names: &[PackageName],
         by: Deadline,
     ) -> Result<Vec<Owned>> {
-        let mut tar = Cursor::new(of_one("database", database));
-        self.container.unpack(FOLDER, &mut tar, by)?;
-        let path = format!("{FOLDER}/database");
+        let (path, size) = (self.path("database"), database.len() as u64);
+        let own: Own = ("database".to_owned(), size, Box::new(Cursor::new(database)));
+        self.container
+            .unpack(FOLDER, &mut of_files(vec![own]), by)?;
         let args: Vec<&str> = names.iter().map(PackageName::as_str).collect();
         let printed = self.ask(&OWNER, &[&[path.as_str()], &args[..]].concat(), by)?;
-        let pairs = printed.lines().filter_map(|line| line.split_once(' '));
-        let owned = |(name, pkgbase): (&str, &str)| Owned {
-            name: name.to_owned(),
-            pkgbase: pkgbase.to_owned(),
+        let owned = |line: &str| {
+            let mut words = line.split(' ').map(str::to_owned);
+            let (name, pkgbase, version) = (words.next()?, words.next()?, words.next()?);
+            Some(Owned {
+                name,
+                pkgbase,
+                version,
+            })
         };
-        Ok(pairs.map(owned).collect())
+        Ok(printed.lines().filter_map(owned).collect())
     }
 
     /// What a script of the checker's prints. It is ended with us.
@@ -162,7 +212,7 @@ fn is_archive(member: &Member) -> bool {
     let compression = ending.strip_prefix('.').unwrap_or("none");
     let is_compression = (ending.is_empty() || ending.starts_with('.'))
         && !compression.is_empty()
-        && compression.chars().all(char::is_alphanumeric);
+        && compression.bytes().all(|it| it.is_ascii_alphanumeric());
     let is_named = !stem.is_empty() && !name.starts_with('.') && !name.contains(is_odd);
     is_named && is_compression && compression != "sig"
 }
@@ -170,6 +220,13 @@ fn is_archive(member: &Member) -> bool {
 /// What a file in PKGDEST is called: the engine says in which folder.
 fn file_name(member: &Member) -> &str {
     member.name.strip_prefix("./").unwrap_or(&member.name)
+}
+
+/// What stands behind `.pkg.tar` in what an archive is called: `.zst`, or nothing.
+pub fn ending(member: &Member) -> &str {
+    file_name(member)
+        .rsplit_once(".pkg.tar")
+        .map_or("", |(_, ending)| ending)
 }
 
 /// What messages call an archive.

@@ -1,5 +1,5 @@
-//! `vieter build` prepares a fresh Arch builder image with Docker, and builds each Git repository that a Vieter
-//! server lists in a container of its own. The program is `main.rs`; this library is what it is made of, from
+//! `vieter build` prepares a fresh Arch builder image with Docker, and builds each Git repository of a list in a container of its
+//! own, into a folder or for a Vieter server. The program is `main.rs`; this library is what it is made of, from
 //! the top floor ([`run`]) down to the ground. What is above knows what is below, never the other way round.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
@@ -11,26 +11,36 @@ pub mod cli;
 pub mod run;
 
 pub mod job;
-pub mod owners;
+pub mod known;
 pub mod queue;
+
+pub mod home;
 
 pub mod image;
 pub mod lock;
+pub mod memory;
 pub mod sweep;
+pub mod workshop;
 
 pub mod archive;
 pub mod inbox;
 pub mod list;
+pub mod look;
+pub mod owners;
 pub mod pkgbuild;
 pub mod sandbox;
-pub mod sink;
 pub mod tar;
 
 pub mod docker;
 pub mod server;
 
+pub mod build_log;
+pub mod clock;
 pub mod error;
 pub mod http;
+pub mod replace;
 pub mod report;
+pub mod retry;
+pub mod screen;
 pub mod text;
 pub mod words;

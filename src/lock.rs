@@ -8,6 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::http::Deadline;
 use crate::image::PREPARATION;
 use crate::sandbox::Sandbox;
+use crate::sweep::is_inherited;
 
 /// The name of the container.
 pub const NAME: &str = "vieter-build";
@@ -24,7 +25,7 @@ const TRIES: usize = 3;
 
 /// The lock, held. Dropping it gives the engine free.
 pub struct Lock<'e> {
-    /// The container, of the base image.
+    /// The container.
     pub container: Container<'e>,
 }
 
@@ -38,8 +39,13 @@ impl<'e> Lock<'e> {
             let deadline = Deadline::after(PREPARATION);
             match sandbox.start(Some(NAME), base, deadline) {
                 Ok(container) => return Ok(Lock { container }),
-                Err(error) if error.kind == Kind::Status(409) => clear(sandbox.engine)?,
-                Err(error) => return Err(error),
+                Err(error) if error.kind == Kind::NameTaken => clear(sandbox.engine)?,
+                // Podman says nothing but 500 of that.
+                Err(error) => match refuse_if_held(sandbox.engine) {
+                    Ok(Some(_)) => clear(sandbox.engine)?,
+                    Err(busy) if busy.kind == Kind::Busy => return Err(busy),
+                    _ => return Err(error),
+                },
             }
         }
         let taken = format!("other runs took the container {NAME} again and again");
@@ -85,6 +91,22 @@ fn clear(engine: &Engine) -> Result<()> {
     }
 }
 
+/// Refuses to go on if another run holds this engine. One that was killed a moment ago gets that long for its containers
+/// to go.
+///
+/// # Errors
+/// Those of [`refuse_if_held`].
+pub fn refuse_if_still_held(engine: &Engine) -> Result<()> {
+    let found = match refuse_if_held(engine) {
+        Err(error) if error.kind == Kind::Busy => {
+            let _ = engine.wait_removed(NAME, Deadline::after(START));
+            refuse_if_held(engine)
+        }
+        found => found,
+    };
+    found.map(drop)
+}
+
 /// Refuses to go on if another run holds this engine; gives the id of a lock container that nobody holds.
 ///
 /// # Errors
@@ -95,8 +117,10 @@ pub fn refuse_if_held(engine: &Engine) -> Result<Option<String>> {
     };
     let short: String = found.id.chars().take(12).collect();
     let labels = found.config.labels.unwrap_or_default();
+    let is_inherited = is_inherited(engine, &labels, &found.image)?;
     let lock = format!("the container {NAME} ({short})");
-    match labels.get(RUN_LABEL) {
+    let label = labels.get(RUN_LABEL);
+    match label.filter(|_| !is_inherited) {
         None => {
             let why = "it was not made by this program, which needs that name: rename or remove it";
             Err(Error::unusable(lock, why))

@@ -1,48 +1,170 @@
 //! Which entry of the list a package name belongs to, in each pacman repository, for one run: the first that has it. Not
-//! here: who had it last night, which nobody remembers.
+//! here: who had it last night, which a folder remembers (`home`), or a state (`memory`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::rc::Rc;
 
-use crate::error::{Error, Result};
-use crate::list::Repo;
-use crate::pkgbuild::Pkgbuild;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result};
+use crate::list::{Entry, Repo};
+use crate::text::{masked, one_line};
 use crate::words::{PackageName, RepoName};
+
+/// What an entry is known by from night to night.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Key {
+    /// Its URL, without a password.
+    pub url: String,
+    /// Its branch, or nothing.
+    pub branch: String,
+    /// Its path, or nothing.
+    pub path: String,
+}
+
+impl Key {
+    /// That of an entry.
+    pub fn of(repo: &Repo) -> Key {
+        Key {
+            url: masked(&repo.url),
+            branch: repo.branch.clone(),
+            path: repo.path.clone(),
+        }
+    }
+
+    /// What messages call it.
+    pub fn name(&self) -> String {
+        let Key { url, branch, path } = self;
+        let parts = [("", url), (" branch=", branch), (" path=", path)];
+        let said = parts.iter().filter(|(_, value)| !value.is_empty());
+        one_line(
+            &said
+                .map(|(what, value)| format!("{what}{value}"))
+                .collect::<String>(),
+            300,
+        )
+    }
+}
+
+/// The entries that are on the list for this architecture, each as a number, as a list may be long.
+#[derive(Default)]
+pub struct Listed {
+    /// Makes the numbers.
+    hasher: RandomState,
+    /// `None` if they aren't known, as there is no list, or one with lines that can't be used: then all may be on it.
+    entries: Option<HashSet<u64>>,
+}
+
+impl Listed {
+    /// Those of a list of which this is known.
+    pub fn of(list: &[Entry]) -> Listed {
+        let hasher = RandomState::new();
+        let number = |entry: &Entry| match entry {
+            Entry::Repo(repo) => Some(hasher.hash_one((&repo.publish_to, Key::of(repo)))),
+            Entry::Unusable { .. } => None,
+        };
+        let entries = list.iter().map(number).collect();
+        Listed { hasher, entries }
+    }
+
+    /// Whether an entry may be on the list.
+    pub fn may_have(&self, repo: &RepoName, key: &Key) -> bool {
+        let number = self.hasher.hash_one((repo, key));
+        self.entries.as_ref().is_none_or(|it| it.contains(&number))
+    }
+}
 
 /// The names that were seen, and whose they are.
 #[derive(Default)]
-pub struct Owners(HashMap<(RepoName, String), Repo>);
+pub struct Owners {
+    names: HashMap<(RepoName, String), Rc<Repo>>,
+    /// The entries whose PKGBUILDs were read, by where they publish to. Of others it is remembered what they make.
+    read: HashSet<(RepoName, Key)>,
+}
+
+/// All names that a PKGBUILD with these packages takes: those of its packages, its pkgbase, and that of the debug package.
+pub fn names_of(pkgbase: &str, names: &[String]) -> Vec<String> {
+    let others = [pkgbase.to_owned(), format!("{pkgbase}-debug")];
+    names.iter().cloned().chain(others).collect()
+}
 
 impl Owners {
-    /// Takes all names of a PKGBUILD for its entry: its packages, its pkgbase, and the debug package of that.
+    /// Takes all names of a PKGBUILD for its entry.
     ///
     /// # Errors
     /// One of them is another entry's.
-    pub fn claim(&mut self, repo: &Repo, pkgbuild: &Pkgbuild) -> Result<()> {
-        let base = &pkgbuild.pkgbase;
-        let mut names: Vec<String> = pkgbuild.names.iter().map(PackageName::to_string).collect();
-        names.extend([base.to_string(), format!("{base}-debug")]);
+    pub fn claim(&mut self, repo: &Rc<Repo>, pkgbase: &str, names: &[String]) -> Result<()> {
+        let names = names_of(pkgbase, names);
         let place = |name: &String| (repo.publish_to.clone(), name.clone());
         for name in &names {
-            if let Some(owner) = self.0.get(&place(name)).filter(|owner| *owner != repo) {
-                let what = format!("a package {name} in {}", repo.publish_to);
-                let why = format!(
-                    "it belongs to {}, and {} can't have it",
-                    owner.name, repo.name
-                );
-                let advice = "take one of the two off the list, or give it another repo";
-                return Err(Error::unusable(what, why).advise(advice));
+            if let Some(owner) = self.names.get(&place(name)).filter(|owner| *owner != repo) {
+                return Err(belongs_to(name, repo, &Key::of(owner).name()));
             }
         }
-        self.0
+        self.names
             .extend(names.iter().map(|name| (place(name), repo.clone())));
         Ok(())
+    }
+
+    /// Notes that the PKGBUILD of this entry was read in this run, and that it makes what it has claimed and nothing else.
+    pub fn is_read(&mut self, repo: &Repo) {
+        self.read.insert((repo.publish_to.clone(), Key::of(repo)));
     }
 
     /// An entry other than this one that has this name, in whatever pacman repository.
     pub fn other(&self, repo: &Repo, name: &PackageName) -> Option<&Repo> {
         let names_it = |place: &(RepoName, String)| place.1 == name.as_str();
-        let owners = self.0.iter().filter(|(place, _)| names_it(place));
-        let mut owners = owners.map(|(_, owner)| owner);
+        let owners = self.names.iter().filter(|(place, _)| names_it(place));
+        let mut owners = owners.map(|(_, owner)| &**owner);
         owners.find(|owner| *owner != repo)
+    }
+
+    /// Whether an entry has this name in this run, whichever that is.
+    pub fn have(&self, repo: &RepoName, name: &str) -> bool {
+        self.names.contains_key(&(repo.clone(), name.to_owned()))
+    }
+
+    /// Whether the PKGBUILD of this entry was read in this run.
+    pub fn have_read(&self, repo: &RepoName, key: &Key) -> bool {
+        self.read.contains(&(repo.clone(), key.clone()))
+    }
+}
+
+/// The error that a name is another entry's.
+pub fn belongs_to(name: &str, repo: &Repo, owner: &str) -> Error {
+    let what = format!("a package {name} in {}", repo.publish_to);
+    let why = format!(
+        "it belongs to {owner}, and {} can't have it",
+        Key::of(repo).name()
+    );
+    let advice = "take one of the two off the list, or give it another repo";
+    let error = Error::unusable(what, why).advise(advice);
+    error.of_kind(Kind::Anothers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::list::read_from;
+
+    #[test]
+    fn a_name_is_had_by_whichever_entry_was_read_in_its_repository() {
+        let (mine, other) = ("mine".parse().unwrap(), "other".parse().unwrap());
+        let list = read_from(&b"https://a/x"[..], "L", &mine, &"any".parse().unwrap()).unwrap();
+        let Some(Entry::Repo(repo)) = list.entries.first() else {
+            panic!("no entry");
+        };
+        let mut owners = Owners::default();
+        let key = Key::of(repo);
+        assert!(!owners.have_read(&mine, &key));
+        owners.claim(repo, "base", &["foo".to_owned()]).unwrap();
+        assert!(!owners.have_read(&mine, &key));
+        owners.is_read(repo);
+        assert!(owners.have(&mine, "foo") && owners.have(&mine, "base-debug"));
+        assert!(!owners.have(&other, "foo") && !owners.have(&mine, "bar"));
+        assert!(owners.have_read(&mine, &key) && !owners.have_read(&other, &key));
+        let branch = "b".to_owned();
+        assert!(!owners.have_read(&mine, &Key { branch, ..key }));
     }
 }

@@ -25,6 +25,8 @@ pub struct Pkgbuild {
     pub may_replace: bool,
     /// The fingerprints that its sources may be signed with (`validpgpkeys`).
     pub keys: Vec<String>,
+    /// Where its sources come from, if there is a `pkgver()`: `source`, and its form for the architecture.
+    pub sources: Vec<String>,
     /// What has to be installed before the build: depends, makedepends, checkdepends, and their forms for the
     /// architecture.
     pub dependencies: Vec<String>,
@@ -52,9 +54,8 @@ pub fn parse(printed: &[u8]) -> Result<Pkgbuild> {
     let &[has_pkgver, may_replace, pkgbase, epoch, pkgver, pkgrel] = head.as_slice() else {
         return Err(bad(&text, "ended before it was read to its end"));
     };
-    let (Some(names), Some(mut keys)) = (take_list(&mut fields), take_list(&mut fields)) else {
-        return Err(bad(pkgbase, "is cut short"));
-    };
+    let mut list = || take_list(&mut fields).ok_or_else(|| bad(pkgbase, "is cut short"));
+    let (names, mut keys, sources) = (list()?, list()?, list()?);
     if names.is_empty() || names.len().saturating_add(keys.len()) > MAX_NAMES {
         return Err(bad(pkgbase, "has no pkgname, or too many"));
     }
@@ -71,6 +72,7 @@ pub fn parse(printed: &[u8]) -> Result<Pkgbuild> {
         has_pkgver: !has_pkgver.is_empty(),
         may_replace: !may_replace.is_empty(),
         keys: keys.into_iter().map(str::to_owned).collect(),
+        sources: sources.into_iter().map(str::to_owned).collect(),
         dependencies: dependencies.into_iter().map(str::to_owned).collect(),
     })
 }
@@ -96,7 +98,7 @@ mod tests {
 
     #[test]
     fn names_and_version_are_read() {
-        let plain = parse(b"\0\0foo\0\x001.0\x001\x001\0foo\x000\0").unwrap();
+        let plain = parse(b"\0\0foo\0\x001.0\x001\x001\0foo\x000\x000\0").unwrap();
         assert_eq!(
             (plain.pkgbase.as_str(), version(&plain).as_str()),
             ("foo", "1.0-1")
@@ -116,6 +118,8 @@ mod tests {
             "ABCDEF01",
             "",
             "--recv-keys",
+            "1",
+            "git+https://a/b",
             "b>=1",
             "a",
             "",
@@ -134,8 +138,9 @@ mod tests {
         );
         assert!(split.has_pkgver);
         assert_eq!(split.keys, ["ABCDEF01"]);
+        assert_eq!(split.sources, ["git+https://a/b"]);
         assert_eq!(split.dependencies, ["a", "b>=1"]);
-        let without_epoch = parse(b"\0\0foo\x000\x001.0\x001\x001\0foo\x000\0").unwrap();
+        let without_epoch = parse(b"\0\0foo\x000\x001.0\x001\x001\0foo\x000\x000\0").unwrap();
         assert_eq!(version(&without_epoch), "1.0-1");
     }
 
@@ -144,21 +149,23 @@ mod tests {
         for printed in [
             &b""[..],
             b"\0",
-            b"\0\0foo\0\x001.0\x001\x000\x000\0",
-            b"\0\0foo\0\x001.0\x001\x002\0foo\x000\0",
-            b"\0\0foo\0\x001.0\x001\x0099999999999999999999\0foo\x000\0",
-            b"\0\0foo\0\x001.0\x001\x00-1\0foo\x000\0",
-            b"\0\0foo\0\x001.0\x001\x001\0foo\x000",
+            b"\0\0foo\0\x001.0\x001\x000\x000\x000\0",
+            b"\0\0foo\0\x001.0\x001\x002\0foo\x000\x000\0",
+            b"\0\0foo\0\x001.0\x001\x0099999999999999999999\0foo\x000\x000\0",
+            b"\0\0foo\0\x001.0\x001\x00-1\0foo\x000\x000\0",
+            b"\0\0foo\0\x001.0\x001\x001\0foo\x000\x000",
             b"\0\0foo\0\x001.0\x001\x001\0foo\0",
             b"\0\0foo\0\x001.0\x001\x001\0foo\x001\0",
-            b"\0\0\0\x001.0\x001\x001\0\x000\0",
-            b"\0\0foo\0\0\x001\x001\0foo\x000\0",
-            b"\0\0foo\0\x001.0\0\x001\0foo\x000\0",
-            b"\0\0foo\0\x001/0\x001\x001\0foo\x000\0",
-            b"\0\0foo\0\x001 0\x001\x001\0foo\x000\0",
-            b"\0\0foo\0\x001.0\x001\x001\0../foo\x000\0",
-            b"\0\0foo\0\x001.0\x001\x001\0-foo\x000\0",
-            b"\0\0foo\0\x001.0\x001\x001\0f\xffo\x000\0",
+            b"\0\0foo\0\x001.0\x001\x001\0foo\x000\x002\0a\0",
+            b"\0\0foo\0\x001.0\x001\x001\0foo\x000\0",
+            b"\0\0\0\x001.0\x001\x001\0\x000\x000\0",
+            b"\0\0foo\0\0\x001\x001\0foo\x000\x000\0",
+            b"\0\0foo\0\x001.0\0\x001\0foo\x000\x000\0",
+            b"\0\0foo\0\x001/0\x001\x001\0foo\x000\x000\0",
+            b"\0\0foo\0\x001 0\x001\x001\0foo\x000\x000\0",
+            b"\0\0foo\0\x001.0\x001\x001\0../foo\x000\x000\0",
+            b"\0\0foo\0\x001.0\x001\x001\0-foo\x000\x000\0",
+            b"\0\0foo\0\x001.0\x001\x001\0f\xffo\x000\x000\0",
         ] {
             assert!(
                 parse(printed).and_then(|it| it.version()).is_err(),

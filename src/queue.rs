@@ -9,7 +9,8 @@ pub struct Queue<T, R>(VecDeque<Waiting<T, R>>);
 /// Something that is not done with.
 struct Waiting<T, R> {
     item: T,
-    tried: Option<Tried<R>>,
+    /// Elsewhere, as a list may be long.
+    tried: Option<Box<Tried<R>>>,
 }
 
 /// Something that lacked what others may bring.
@@ -37,6 +38,11 @@ impl<T, R> Queue<T, R> {
     /// Adds what was not tried yet, at the end.
     pub fn add(&mut self, item: T) {
         self.0.push_back(Waiting { item, tried: None });
+    }
+
+    /// Puts back what was taken, as if it hadn't been tried.
+    pub fn put_back(&mut self, item: T) {
+        self.0.push_front(Waiting { item, tried: None });
     }
 
     /// How much is not done with.
@@ -68,13 +74,18 @@ impl<T, R> Queue<T, R> {
 
     /// Puts back what was tried, and waits.
     pub fn wait(&mut self, item: T, until: Until, report: R) {
-        let tried = Some(Tried { until, report });
+        let tried = Some(Box::new(Tried { until, report }));
         self.0.push_back(Waiting { item, tried });
     }
 
-    /// What waited in vain, when nothing is due any more.
-    pub fn into_reports(self) -> impl Iterator<Item = R> {
-        self.0
+    /// All that isn't done with.
+    pub fn into_items(self) -> impl Iterator<Item = T> {
+        self.0.into_iter().map(|it| it.item)
+    }
+
+    /// Gives up what waited in vain, when nothing is due any more.
+    pub fn give_up(&mut self) -> impl Iterator<Item = R> {
+        std::mem::take(&mut self.0)
             .into_iter()
             .filter_map(|it| it.tried)
             .map(|it| it.report)
@@ -112,7 +123,7 @@ mod tests {
         assert_eq!(queue.next(4), Some("a"));
         queue.wait("a", Until::Published(4), "lacks c");
         assert_eq!(queue.next(4), None);
-        assert_eq!(queue.into_reports().collect::<Vec<_>>(), ["lacks c"]);
+        assert_eq!(queue.give_up().collect::<Vec<_>>(), ["lacks c"]);
     }
 
     #[test]
@@ -135,6 +146,6 @@ mod tests {
     fn what_was_never_tried_has_no_report() {
         let mut queue: Queue<_, &str> = Queue::empty();
         queue.add("a");
-        assert_eq!(queue.into_reports().count(), 0);
+        assert_eq!(queue.give_up().count(), 0);
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::docker::types::LogConfig;
 use crate::docker::{Command, Container, Engine, HostConfig, ImageRef};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::http::Deadline;
 use crate::words::RunId;
 
@@ -27,6 +27,8 @@ pub struct Settings {
     pub network: Option<String>,
     /// The most memory of each, in bytes; `None` for no limit.
     pub memory: Option<u64>,
+    /// `NAME=value`, for all that runs in them: a proxy, say.
+    pub env: Vec<String>,
 }
 
 /// Who a command in a container runs as.
@@ -88,12 +90,20 @@ const fn builder(doing: &'static str, text: &'static str) -> Script {
     Script { user, doing, text }
 }
 
+/// Makes a mirror the only one.
+pub const MIRROR: Script = root("setting the mirror", include_str!("scripts/mirror.sh"));
 /// Makes the builder image's last changes.
 pub const SET_UP: Script = root("build user", include_str!("scripts/set-up.sh"));
+/// Says which pacman and makepkg there are.
+pub const MADE_OF: Script = checker("asking for versions", include_str!("scripts/made-of.sh"));
+/// Reads the limits of a container.
+const LIMITS: Script = root("reading the limits", include_str!("scripts/limits.sh"));
 /// Empties the inbox.
 pub const EMPTY: Script = root("emptying the inbox", include_str!("scripts/empty.sh"));
 /// Makes a pacman repository known to pacman.
 pub const ADD_REPOSITORY: Script = root("pacman -Sy", include_str!("scripts/add-repository.sh"));
+/// Asks pacman which archives it would take.
+pub const WOULD_TAKE: Script = root("asking pacman", include_str!("scripts/would-take.sh"));
 /// Brings a repository and reads its PKGBUILD.
 pub const CLONE_AND_READ: Script = builder("git clone", include_str!("scripts/clone.sh"));
 /// Reads a PKGBUILD.
@@ -110,8 +120,14 @@ pub const DEEPEN: Script = builder("git fetch --unshallow", include_str!("script
 pub const TIDY: Script = builder("tidying up", include_str!("scripts/tidy.sh"));
 /// Looks into package archives.
 pub const ARCHIVES: Script = checker("listing the archives", include_str!("scripts/archives.sh"));
+/// Sums up package archives.
+pub const SUMS: Script = checker("sha256sum", include_str!("scripts/sums.sh"));
 /// Asks which names are official.
 pub const OFFICIAL: Script = checker("asking pacman", include_str!("scripts/official.sh"));
+/// Unpacks a compressed database.
+pub const PLAIN: Script = checker("unpacking the database", include_str!("scripts/plain.sh"));
+/// Changes a database.
+pub const DATABASE: Script = checker("repo-add", include_str!("scripts/database.sh"));
 /// Looks up whose packages are in a database.
 pub const OWNER: Script = checker("reading the database", include_str!("scripts/owner.sh"));
 
@@ -182,6 +198,37 @@ impl<'e> Sandbox<'e> {
             memory_swap: self.settings.memory,
             network_mode: self.settings.network.as_deref(),
         };
-        Container::start(self.engine, name, image, &self.run, host_config, by)
+        let env = &self.settings.env;
+        Container::start(self.engine, name, image, &self.run, env, host_config, by)
+    }
+
+    /// Reads back in one of them whether the limits hold: rootless engines may pass over them without a word. One on processes
+    /// that doesn't is a warning.
+    ///
+    /// # Errors
+    /// A limit on memory that doesn't hold; those of the script.
+    pub fn check_limits(&self, container: &Container, by: Deadline) -> Result<()> {
+        let printed = container.read(&LIMITS.with([]), by)?;
+        let printed = String::from_utf8_lossy(&printed).into_owned();
+        let mut lines = printed.lines();
+        // Another limit is somebody else's, such as that of the service that the engine runs in. Memory is rounded to pages.
+        let mut holds = |most: u64, rounding: u64| {
+            let line = lines.next().unwrap_or("");
+            line.parse()
+                .is_ok_and(|set: u64| set <= most && set.saturating_add(rounding) >= most)
+        };
+        if !holds(MAX_PROCESSES.into(), 0) {
+            let unbounded = "this engine doesn't limit the processes of a container";
+            log::warn!("{unbounded}: a build that forks without end may take the host's");
+        }
+        match self.settings.memory {
+            Some(most) if !holds(most, 65536) => {
+                let why = "this engine doesn't limit the memory of a container";
+                let advice = "rootless engines need control groups of version 2 that are delegated to \
+                    the user; or leave --memory out";
+                Err(Error::unusable("--memory (VIETER_MEMORY)", why).advise(advice))
+            }
+            _ => Ok(()),
+        }
     }
 }

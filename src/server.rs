@@ -1,11 +1,18 @@
-//! The Vieter server: how it is reached, and with which key. Not here: what is asked of it (`list`, `sink`).
+//! The Vieter server: how it is reached, and with which key. Not here: what is asked of it (`list`, `home`).
 
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use ureq::config::Config;
 use ureq::http::{Method, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::resolver::{DefaultResolver, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector,
+    TcpConnector, Transport,
+};
 use ureq::{Agent, SendBody};
 
 use crate::error::{Error, Kind, Result};
@@ -24,6 +31,12 @@ pub struct Settings {
 /// The header that the key goes into.
 const KEY: &str = "X-Api-Key";
 
+/// How long the server may take to be connected to; to take, or to send, the next bytes, such as the first ones of an
+/// answer to an upload, which it has to unpack; and for an answer's body.
+const CONNECT: Duration = Duration::from_secs(30);
+const NEXT_BYTES: Duration = Duration::from_secs(300);
+const BODY: Duration = Duration::from_secs(30);
+
 /// A client of one server.
 pub struct Server {
     http: Client,
@@ -38,7 +51,7 @@ impl Server {
             api_key: secret,
             ca_file,
         } = settings;
-        let agent = Client::config().build().new_agent();
+        let agent = agent(TlsConfig::default());
         let base = address.trim_end_matches('/').to_owned();
         let name = base.clone();
         let http = Client {
@@ -66,21 +79,27 @@ impl Server {
     }
 
     /// A `GET` with the key. An agent trusts either the usual certificates or others, so those that `SSL_CERT_FILE`
-    /// names, a private CA's as a rule, are tried second, and kept if they get through.
+    /// names, a private CA's as a rule, are tried if it is the issuer that isn't known, and kept if they get through.
     ///
     /// # Errors
     /// No answer; that file. Any status is an answer.
     pub fn get_first(&mut self, path: &str, by: Deadline) -> Result<Answer> {
+        let is_unknown =
+            |it: &Error| it.kind == Kind::Tls && it.to_string().contains("UnknownIssuer");
         let error = match self.get(path, by) {
-            Err(error) if error.kind == Kind::Tls => error,
+            Err(error) if is_unknown(&error) => error,
             answer => return answer,
         };
         let Some(file) = &self.ca_file else {
             let advice = "a private CA's? set SSL_CERT_FILE to a file with its certificate";
             return Err(error.advise(advice));
         };
-        self.http.agent = trusting(file)?;
-        self.get(path, by)
+        let usual = std::mem::replace(&mut self.http.agent, trusting(file)?);
+        let answer = self.get(path, by);
+        if answer.is_err() {
+            self.http.agent = usual;
+        }
+        answer.map_err(|error| error.advise("with the certificates of SSL_CERT_FILE"))
     }
 
     /// A `GET` with the key.
@@ -100,7 +119,7 @@ impl Server {
         self.http.send(Method::HEAD, path, &[], (), by)
     }
 
-    /// A `POST` with the key, of `size` bytes.
+    /// A `POST` with the key, of `size` bytes. What the server has said is heard, although it has hung up before the end.
     ///
     /// # Errors
     /// No answer, and those of the reader. Any status is an answer.
@@ -118,6 +137,9 @@ pub fn refused(answer: Answer) -> Error {
         300..=399 => "set --address to where the server really is",
         401 | 403 => "does VIETER_API_KEY hold this server's key?",
         404 => "is --address that of a Vieter server?",
+        413 => {
+            "a proxy's limit? nginx has client_max_body_size, others a name of their own; raise it"
+        }
         _ => return answer.refused(),
     };
     answer.refused().advise(advice)
@@ -133,6 +155,68 @@ fn trusting(file: &Path) -> Result<Agent> {
     };
     let certificates: Vec<_> = parse_pem(&pem).filter_map(certificate).collect();
     let roots = RootCerts::new_with_certs(&certificates);
-    let tls = TlsConfig::builder().root_certs(roots).build();
-    Ok(Client::config().tls_config(tls).build().new_agent())
+    Ok(agent(TlsConfig::builder().root_certs(roots).build()))
+}
+
+/// An agent that trusts so, and keeps to our times.
+fn agent(tls: TlsConfig) -> Agent {
+    let config = Client::config()
+        .tls_config(tls)
+        .timeout_connect(Some(CONNECT))
+        .timeout_per_read(Some(NEXT_BYTES))
+        .timeout_per_write(Some(NEXT_BYTES))
+        .timeout_recv_body(Some(BODY));
+    connecting(config.build(), DefaultResolver::default())
+}
+
+/// An agent that connects as ureq's own do, but for what is between TCP and TLS.
+pub fn connecting(config: Config, resolver: impl Resolver) -> Agent {
+    let connector =
+        ().chain(ConnectProxyConnector::default())
+            .chain(TcpConnector::default())
+            .chain(LastWord)
+            .chain(RustlsConnector::default());
+    Agent::with_parts(config, connector, resolver)
+}
+
+/// Makes connections on which a write's failure is no end: a server that refuses an upload says why, and closes; what it
+/// has said is there to be read still.
+#[derive(Debug)]
+struct LastWord;
+
+/// Such a connection.
+#[derive(Debug)]
+struct Heard<T>(T);
+
+impl<T: Transport> Connector<T> for LastWord {
+    type Out = Heard<T>;
+
+    fn connect(
+        &self,
+        _: &ConnectionDetails,
+        it: Option<T>,
+    ) -> Result<Option<Heard<T>>, ureq::Error> {
+        Ok(it.map(Heard))
+    }
+}
+
+impl<T: Transport> Transport for Heard<T> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.0.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, by: NextTimeout) -> Result<(), ureq::Error> {
+        match self.0.transmit_output(amount, by) {
+            Err(ureq::Error::Io(_)) => Ok(()),
+            sent => sent,
+        }
+    }
+
+    fn await_input(&mut self, by: NextTimeout) -> Result<bool, ureq::Error> {
+        self.0.await_input(by)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.0.is_open()
+    }
 }

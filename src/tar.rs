@@ -2,7 +2,7 @@
 //! such streams and takes them so (Engine API, `GET` and `PUT /containers/{id}/archive`), and its `PUT` believes what it
 //! gets. Not here: which files are wanted (`inbox`).
 
-use std::io::{Cursor, Error, Read, Result};
+use std::io::{Cursor, Error, ErrorKind, Read, Result};
 
 /// Tar goes in blocks of this many bytes: a header, then the file filled up with zeros.
 const BLOCK: u64 = 512;
@@ -22,7 +22,8 @@ pub struct Member {
     pub size: u64,
 }
 
-/// Goes through the regular files of a tar stream (POSIX pax, which has ustar in it); all else in it is passed over.
+/// Goes through the regular files of a tar stream (POSIX pax as Go writes it, with an extended header for each name that a
+/// header's first field can't hold); all else in it is passed over.
 /// Reading gives the bytes of the file that was come to last.
 pub struct Members<R> {
     reader: R,
@@ -48,11 +49,15 @@ impl<R: Read> Members<R> {
     /// # Errors
     /// Those of the reader; a header that is none, and a file that is larger than 8 GiB.
     pub fn next_file(&mut self) -> Result<Option<Member>> {
-        let mut extended = String::new();
+        let mut extended = vec![];
         loop {
             self.pass_over()?;
             let mut header = [0; BLOCK as usize];
-            self.reader.read_exact(&mut header)?;
+            let read = self.reader.read_exact(&mut header);
+            read.map_err(|error| match error.kind() {
+                ErrorKind::UnexpectedEof => Error::other("it ended early"),
+                _ => error,
+            })?;
             let field = |from, to| header.get(from..to).unwrap_or_default();
             let text = |from, to| {
                 let bytes = field(from, to).split(|byte| *byte == 0).next();
@@ -61,9 +66,8 @@ impl<R: Read> Members<R> {
             if header.iter().all(|byte| *byte == 0) {
                 return Ok(None);
             }
-            let value = |key| extended.lines().find_map(|line| record(line, key));
             let size = u64::from_str_radix(text(124, 136).trim(), 8).ok();
-            let size = value("size").map_or(size, |size| size.parse().ok());
+            let size = value(&extended, "size").map_or(size, |size| size.parse().ok());
             let size = size.filter(|size| *size <= MAX_SIZE);
             let size =
                 size.ok_or_else(|| Error::other("a file in it is too large, or it is no tar"))?;
@@ -71,12 +75,19 @@ impl<R: Read> Members<R> {
             self.padding = padding(size);
             match field(156, 157) {
                 b"x" if size <= MAX_EXTENDED => {
-                    let mut bytes = vec![];
-                    self.read_to_end(&mut bytes)?;
-                    extended = String::from_utf8_lossy(&bytes).into_owned();
+                    extended.clear();
+                    self.read_to_end(&mut extended)?;
                 }
                 b"0" | b"\0" => {
-                    let name = value("path").map_or_else(|| text(0, 100), str::to_owned);
+                    // ustar has a field for the folders of a long path.
+                    let folders = if field(257, 262) == b"ustar" {
+                        text(345, 500)
+                    } else {
+                        String::new()
+                    };
+                    let slash = if folders.is_empty() { "" } else { "/" };
+                    let short = || format!("{folders}{slash}{}", text(0, 100));
+                    let name = value(&extended, "path").unwrap_or_else(short);
                     return Ok(Some(Member { name, size }));
                 }
                 _ => extended.clear(),
@@ -107,10 +118,21 @@ impl<R: Read> Read for Members<R> {
     }
 }
 
-/// The value of this key in a record of an extended header, `LENGTH KEY=VALUE`.
-fn record<'a>(line: &'a str, key: &str) -> Option<&'a str> {
-    let (_, pair) = line.split_once(' ')?;
-    pair.strip_prefix(key)?.strip_prefix('=')
+/// The value of this key in an extended header. Its records, `LENGTH KEY=VALUE` and a line end, are as long as they say:
+/// there may be line ends in a file's name, and what looks like another record behind them.
+fn value(extended: &[u8], key: &str) -> Option<String> {
+    let mut rest = extended;
+    loop {
+        let length = rest.split(|byte| *byte == b' ').next()?;
+        let length = std::str::from_utf8(length).ok()?.parse().ok()?;
+        let (record, behind) = rest.split_at_checked(length)?;
+        let record = String::from_utf8_lossy(record);
+        let (_, pair) = record.split_once(' ')?;
+        if let Some(value) = pair.strip_prefix(key).and_then(|it| it.strip_prefix('=')) {
+            return Some(value.strip_suffix('\n').unwrap_or(value).to_owned());
+        }
+        rest = behind;
+    }
 }
 
 /// How many zeros stand behind a file.
@@ -118,12 +140,12 @@ fn padding(size: u64) -> u64 {
     size.next_multiple_of(BLOCK).saturating_sub(size)
 }
 
-/// The header of a regular file of root's, which nobody may change.
-fn header(name: &str, size: u64) -> Vec<u8> {
+/// The header of a regular file of root's, which nobody may change (kind `0`), or of what is said about the next one (`x`).
+fn header(name: &str, size: u64, kind: char) -> Vec<u8> {
     let with = |checksum: &str| {
         let ids_and_size = format!("0000444\0{0:07}\0{0:07}\0{size:011o}\0{0:011}\0", 0);
         format!(
-            "{name:\0<100}{ids_and_size}{checksum}0{:\0<100}ustar\x0000{:\0<247}",
+            "{name:\0<100}{ids_and_size}{checksum}{kind}{:\0<100}ustar\x0000{:\0<247}",
             "", ""
         )
     };
@@ -131,13 +153,31 @@ fn header(name: &str, size: u64) -> Vec<u8> {
     with(&format!("{sum:06o}\0 ")).into_bytes()
 }
 
-/// A tar stream of one file of ours.
-pub fn of_one(name: &str, bytes: &[u8]) -> Vec<u8> {
-    let mut tar = header(name, bytes.len() as u64);
-    tar.extend(bytes);
-    tar.resize(tar.len().next_multiple_of(BLOCK as usize), 0);
-    tar.extend([0; 2 * BLOCK as usize]);
-    tar
+/// A file of ours that goes into a tar stream: its name, its size in bytes, and what is in it.
+pub type Own<'a> = (String, u64, Box<dyn Read + 'a>);
+
+/// A tar stream of files of ours, each of which has as many bytes as is said.
+pub fn of_files<'a>(files: Vec<Own<'a>>) -> Box<dyn Read + 'a> {
+    let mut tar: Box<dyn Read + 'a> = Box::new(std::io::empty());
+    for (name, size, bytes) in files {
+        let mut before = vec![];
+        // A name that is longer than its field stands in an extended header, which has its own length in it.
+        if name.len() > 100 {
+            let record = |length: usize| format!("{length} path={name}\n");
+            let length = (0..9).fold(0, |length, _| record(length).len());
+            let record = record(length);
+            let mut extended = header("pax", record.len() as u64, 'x');
+            extended.extend(record.bytes());
+            extended.resize(extended.len().next_multiple_of(BLOCK as usize), 0);
+            before = extended;
+        }
+        let short: String = name.chars().take(100).collect();
+        before.extend(header(&short, size, '0'));
+        let behind = std::io::repeat(0).take(padding(size));
+        let file = Cursor::new(before).chain(bytes.take(size)).chain(behind);
+        tar = Box::new(tar.chain(file));
+    }
+    Box::new(tar.chain(std::io::repeat(0).take(2 * BLOCK)))
 }
 
 /// What is carried at most.
@@ -191,7 +231,7 @@ impl<R: Read> Carrier<R> {
         };
         match next {
             Some(member) => {
-                ready.extend(header(&self.carried.len().to_string(), member.size));
+                ready.extend(header(&self.carried.len().to_string(), member.size, '0'));
                 self.carried.push(member);
             }
             None => {
@@ -235,8 +275,7 @@ mod tests {
     use super::*;
 
     fn entry(kind: &str, name: &str, bytes: &[u8]) -> Vec<u8> {
-        let mut entry = header(name, bytes.len() as u64);
-        entry[156] = kind.as_bytes()[0];
+        let mut entry = header(name, bytes.len() as u64, kind.chars().next().unwrap());
         entry.extend(bytes);
         entry.resize(entry.len().next_multiple_of(512), 0);
         entry
@@ -260,7 +299,7 @@ mod tests {
             entry("2", "link.pkg.tar", b""),
             entry("1", "hard.pkg.tar", b""),
             entry("0", "notes", &[7; 1000]),
-            entry("x", "pax", format!("170 path={long}\n").as_bytes()),
+            entry("x", "pax", format!("168 path={long}\n").as_bytes()),
             entry("0", "short", &[9; 512]),
             entry("0", "other", b"x"),
             vec![0; 1024],
@@ -280,6 +319,26 @@ mod tests {
         assert!(carry(&stream, 1, 1000).is_err() && carry(&stream, 2, 516).is_err());
         // What bsdtar makes of it is seen in the tests on real parts.
         assert_eq!(out.len() % 512, 0);
+    }
+
+    #[test]
+    fn a_files_name_that_looks_like_records_is_a_name() {
+        let name = "a\n12 size=0\n20 path=x.pkg.tar\r";
+        let record = format!("39 path={name}\n");
+        assert_eq!(record.len(), 39);
+        let stream = [
+            entry("x", "pax", record.as_bytes()),
+            entry("0", "short", &[9; 512]),
+            vec![0; 1024],
+        ]
+        .concat();
+        let mut members = Members::new(stream.as_slice());
+        let (name, size) = (name.to_owned(), 512);
+        assert_eq!(members.next_file().unwrap(), Some(Member { name, size }));
+        assert_eq!(members.next_file().unwrap(), None);
+        for broken in ["0 path=x\n", "99 path=x\n", " path=x\n", "1 ", "x"] {
+            assert_eq!(value(broken.as_bytes(), "path"), None, "{broken}");
+        }
     }
 
     #[test]

@@ -3,6 +3,9 @@
 
 use std::collections::VecDeque;
 
+use crate::build_log::BuildLog;
+use crate::screen;
+
 /// How much of the end is kept, in bytes, and how many lines of it a message shows.
 const KEPT_BYTES: usize = 16 * 1024;
 const SHOWN_LINES: usize = 40;
@@ -15,23 +18,49 @@ const MAX_LINE: usize = 500;
 pub struct Output {
     end: VecDeque<u8>,
     line: Vec<u8>,
+    file: Option<BuildLog>,
 }
 
 impl Output {
-    /// Takes the next bytes. Lines that are complete go to the log, at level debug.
+    /// Of a command whose lines go to this file as well.
+    pub fn to(file: Option<BuildLog>) -> Output {
+        Output {
+            file,
+            ..Output::default()
+        }
+    }
+
+    /// Takes the next bytes. Lines that are complete go to the log, at level debug, and to the file.
     pub fn push(&mut self, bytes: &[u8]) {
         self.end.extend(bytes);
         let too_many = self.end.len().saturating_sub(KEPT_BYTES);
         self.end.drain(..too_many);
-        if !log::log_enabled!(log::Level::Debug) {
+        if !log::log_enabled!(log::Level::Debug) && self.file.is_none() && !screen::is_wanted() {
             return;
         }
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
             self.line.extend_from_slice(piece);
             if piece.ends_with(b"\n") || self.line.len() > KEPT_BYTES {
-                log::debug!("| {}", shown_line(&self.line));
-                self.line.clear();
+                self.end_line();
             }
+        }
+    }
+
+    fn end_line(&mut self) {
+        let line = last_of_line(&self.line);
+        let shown = cut(&line, MAX_LINE);
+        log::debug!("| {shown}");
+        screen::said(&shown);
+        if let Some(file) = &self.file {
+            file.line(&line);
+        }
+        self.line.clear();
+    }
+
+    /// Ends a line that has no end.
+    pub fn finish(&mut self) {
+        if !self.line.is_empty() {
+            self.end_line();
         }
     }
 
@@ -51,11 +80,16 @@ impl Output {
     }
 }
 
-/// A line that a command printed. A progress meter writes its line over and over; what counts is what stood there last.
+/// A line that a command printed, as it is shown.
 fn shown_line(line: &[u8]) -> String {
+    cut(&last_of_line(line), MAX_LINE)
+}
+
+/// A progress meter writes its line over and over; what counts is what stood there last.
+fn last_of_line(line: &[u8]) -> String {
     let line = printable(line);
     let line = line.trim_end_matches('\r');
-    cut(line.rsplit('\r').next().unwrap_or(line), MAX_LINE)
+    line.rsplit('\r').next().unwrap_or(line).to_owned()
 }
 
 /// The beginning of a text, at most `limit` characters.
@@ -103,8 +137,8 @@ pub fn printable(bytes: &[u8]) -> String {
 
 /// The characters of Unicode that reorder or hide what is around them.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2064}')
-        || matches!(c, '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A message from outside on one line, at most `limit` characters.
@@ -151,5 +185,6 @@ mod tests {
         assert_eq!(one_line("a\nb\r\n  c", 10), "a b c");
         assert_eq!(one_line("abcdef", 3), "abc…");
         assert_eq!(one_line("abc", 3), "abc");
+        assert_eq!(one_line("a\u{180e}\u{206a}", 99), "a\\u{180e}\\u{206a}");
     }
 }

@@ -73,6 +73,11 @@ impl Arch {
             "arm64" => "aarch64",
             "armv7l" => "armv7h",
             "armv6l" => "armv6h",
+            "arm" => {
+                let why = "Go's word, arm, is not enough: is it armv7h or armv6h?";
+                let advice = "say so by --arch, or VIETER_ARCH";
+                return Err(Error::unusable("the engine's architecture", why).advise(advice));
+            }
             machine => machine,
         }
         .parse()
@@ -197,6 +202,8 @@ mod tests {
         }
         assert!("local".parse::<RepoName>().is_err() && "options".parse::<RepoName>().is_err());
         assert_eq!(Arch::of_machine("amd64").unwrap().as_str(), "x86_64");
+        let which = Arch::of_machine("arm").unwrap_err().to_string();
+        assert!(which.contains("--arch"), "{which}");
         assert!("../x86_64".parse::<Arch>().is_err() && "armv7h".parse::<Arch>().is_ok());
     }
 

@@ -11,13 +11,24 @@ use ureq::BodyReader;
 
 use super::types::{ContainerConfig, ExecConfig, Healthcheck, HostConfig, ImageRef};
 use super::{Engine, RUN_LABEL, Stream, engine};
+use crate::build_log::BuildLog;
 use crate::error::{Error, Kind, Result};
 use crate::http::{Answer, Deadline};
+use crate::screen;
 use crate::text::{Output, one_line};
 use crate::words::RunId;
 
 /// The most that a command may print whose output is read whole, or in one of its fields, in bytes.
 const MAX_CAPTURED: u64 = 1024 * 1024;
+
+/// Runs a command and prints [`END`] behind its data.
+const WITH_END: &str = include_str!("../scripts/with-end.sh");
+
+/// What data ends with. The last one counts, as strangers may print it, too.
+const END: &[u8] = b"\0that was all\0";
+
+/// More than stands behind the data, in bytes.
+const BEHIND: u64 = 300_000;
 
 /// The first process. It is neither root's nor the build user's, so that none of what runs beside it can open its input
 /// and keep it from ending, trace it, or kill it, unless root becomes that user, too. It becomes that itself: with the
@@ -46,22 +57,27 @@ pub struct Command<'a> {
 pub struct Container<'e> {
     engine: &'e Engine,
     id: String,
+    /// `NAME=value`, for all that runs in it. They are no part of the container, as an image that is made of it would have them.
+    env: &'e [String],
     /// The connection that keeps it alive.
     stdin: Option<Answer>,
     /// Whether its removal is the engine's.
     is_let_go: bool,
+    /// Where all goes that its commands print.
+    pub log: Option<BuildLog>,
 }
 
 impl<'e> Container<'e> {
     /// Creates, attaches to and starts a container of `image`, labelled with `run`.
     ///
     /// # Errors
-    /// Those of the requests; status 409 when `name` is taken.
+    /// Those of the requests; [`Kind::NameTaken`].
     pub fn start(
         engine: &'e Engine,
         name: Option<&str>,
         image: &ImageRef,
         run: &RunId,
+        env: &'e [String],
         host_config: HostConfig,
         by: Deadline,
     ) -> Result<Self> {
@@ -75,14 +91,17 @@ impl<'e> Container<'e> {
             open_stdin: true,
             stdin_once: true,
             attach_stdin: true,
+            stop_signal: "SIGKILL",
             healthcheck: Healthcheck { test: ["NONE"] },
             host_config,
         };
         let mut container = Container {
             engine,
             id: engine.create_container(name, &config, by)?,
+            env,
             stdin: None,
             is_let_go: false,
+            log: None,
         };
         // Attached before it is started, so that it never runs without us.
         container.stdin = Some(engine.attach_stdin(&container.id, by)?);
@@ -133,17 +152,27 @@ impl<'e> Container<'e> {
     pub fn exec(&self, command: &Command, by: Deadline) -> Result<Exec<'_>> {
         let shown: Vec<String> = command.argv.iter().map(|arg| one_line(arg, 100)).collect();
         log::debug!("{}: {shown:?}", command.doing);
+        // What a command needs for itself wins.
+        let name = |pair: &str| pair.split('=').next().map(str::to_owned);
+        let is_others = |pair: &&str| !command.env.iter().any(|own| name(own) == name(pair));
+        let mut env: Vec<&str> = self.env.iter().map(String::as_str).collect();
+        env.retain(is_others);
+        env.extend(command.env);
         let config = ExecConfig {
             attach_stdout: true,
             attach_stderr: true,
             cmd: &command.argv,
             user: command.user,
             working_dir: command.workdir,
-            env: command.env,
+            env,
         };
         let id = self.engine.create_exec(&self.id, &config, by)?;
         let frames = self.engine.start_exec(&id, by)?;
-        let (doing, output) = (command.doing.to_owned(), Output::default());
+        screen::doing(command.doing);
+        if let Some(log) = &self.log {
+            log.line(&format!("\n=== {}", command.doing));
+        }
+        let (doing, output) = (command.doing.to_owned(), Output::to(self.log.clone()));
         Ok(Exec {
             container: self,
             by,
@@ -171,19 +200,30 @@ impl<'e> Container<'e> {
         exec.finish(&[], read)
     }
 
+    /// Starts a command whose output is data, for [`Exec::field`] and [`Exec::rest`].
+    ///
+    /// # Errors
+    /// Those of [`Container::exec`].
+    pub fn ask(&self, command: &Command, by: Deadline) -> Result<Exec<'_>> {
+        let mut command = command.clone();
+        let with_end = ["bash", "-c", WITH_END, "bash"];
+        command.argv.splice(0..0, with_end);
+        self.exec(&command, by)
+    }
+
     /// Runs a command to its end and gives what it wrote to its standard output.
     ///
     /// # Errors
     /// Those of [`Container::exec`] and [`Exec::rest`].
     pub fn read(&self, command: &Command, by: Deadline) -> Result<Vec<u8>> {
-        self.exec(command, by)?.rest()
+        self.ask(command, by)?.rest()
     }
 }
 
 impl Drop for Container<'_> {
-    /// Removes it, unless that is the engine's. If it can't be, it goes when the connection does.
+    /// Removes it, unless that is the engine's, or nobody answers. If it can't be, it goes when the connection does.
     fn drop(&mut self) {
-        if !self.is_let_go {
+        if !self.is_let_go && !self.engine.is_silent() {
             let removed = self.engine.remove_container(&self.id);
             let _ = removed.inspect_err(|error| log::warn!("{error}"));
         }
@@ -223,22 +263,28 @@ impl Exec<'_> {
             }
         };
         self.finish(&field, read)?;
-        Err(Error::unusable(&self.doing, "its output ended early"))
+        Err(ended_early(&self.doing))
     }
 
     /// The rest of what the command writes to its standard output, once it has ended.
     ///
     /// # Errors
-    /// Any end but exit code 0, with the last lines of the output; more than a mebibyte of it.
+    /// Any end but exit code 0, with the last lines of the output; more than a mebibyte of it; an end that is missing.
     pub fn rest(&mut self) -> Result<Vec<u8>> {
         let mut rest = Vec::with_capacity(8192);
-        let most = MAX_CAPTURED.saturating_add(1);
+        let most = MAX_CAPTURED.saturating_add(BEHIND);
         let mut read = self.take(most).read_to_end(&mut rest).map(drop);
+        let end = rest.windows(END.len()).rposition(|it| it == END);
+        if let Some(end) = end {
+            // What comes behind it may be cut anywhere.
+            rest.truncate(end);
+            read = Ok(());
+        }
         if rest.len() as u64 > MAX_CAPTURED {
             read = Err(IoError::other(TOO_MUCH));
         }
         self.finish(&rest, read)?;
-        Ok(rest)
+        end.map(|_| rest).ok_or_else(|| ended_early(&self.doing))
     }
 
     /// Tells how the command ended, once its output has: `read` is how that went, `printed` what it wrote to its standard
@@ -247,12 +293,13 @@ impl Exec<'_> {
     /// # Errors
     /// Any end but exit code 0, with the last lines of the output.
     fn finish(&mut self, printed: &[u8], read: IoResult<()>) -> Result<()> {
+        self.output.finish();
         let Container { engine, id, .. } = self.container;
         let ended = read.map_err(|error| Error::new(Kind::NoAnswer, error.to_string()));
         let code = ended.and_then(|()| engine.exec_exit_code(id, &self.id, self.by));
         let (kind, how) = match code {
             Ok(0) => return Ok(()),
-            _ if self.by.has_passed() => (Kind::Lost, "stopped at the time limit".to_owned()),
+            _ if self.by.has_passed() => (Kind::OutOfTime, "stopped at the time limit".to_owned()),
             Ok(code) => (Kind::Exit(code), format!("ended with exit code {code}")),
             Err(error) => (Kind::Lost, format!("was lost: {error}")),
         };
@@ -263,6 +310,10 @@ impl Exec<'_> {
         error.output = self.output.last_lines();
         Err(error)
     }
+}
+
+fn ended_early(doing: &str) -> Error {
+    Error::new(Kind::Lost, format!("{doing}: its output ended early"))
 }
 
 impl Read for Exec<'_> {

@@ -1,72 +1,97 @@
 //! The requests of the Docker Engine API, one method an endpoint: <https://docs.docker.com/reference/api/engine/>.
-//! Each takes the moment at which what it is for is given up, if it isn't our own. Not here: the JSON (`types`).
+//! Each takes the moment at which what it is for is given up, if it isn't our own. Not here: the JSON (`types`), and how
+//! an engine is reached (`host`).
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use ureq::http::Method;
-use ureq::{BodyReader, SendBody};
+use ureq::{AsSendBody, BodyReader, SendBody};
 
+use super::Frames;
+use super::host::{Agreed, Host, agree};
 use super::types::*;
-use super::{Frames, socket};
 use crate::error::{Error, Kind, Result};
 use crate::http::{Answer, Client, Deadline, encode};
+use crate::screen;
 use crate::text::one_line;
 use crate::words::Arch;
-
-/// The API versions that this program speaks: Engine 20.10's, up to the newest that it was written with.
-/// The highest that both sides know is used, as engines drop old versions (29 refuses all below 1.44).
-const OLDEST_API: &str = "1.41";
-const NEWEST_API: &str = "1.52";
 
 /// How long an engine may take for an answer that needs no work, if there is that much time at all.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// The same after a request that got no answer: all that is left to know is whether the engine is there at all.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// An engine that was given at least this and says nothing doesn't answer; with less, it is our time that was up.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// The events of an exec's end, Docker's and Podman's, and of a container's.
+const ENDS: [&str; 3] = ["exec_die", "exec_died", "die"];
+
 /// The filter that finds what bears our label.
 const OURS: (&str, &[&str]) = ("label", &[RUN_LABEL]);
-
-/// Where the engine listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Host {
-    /// `unix:///path/to/the.sock`
-    Unix(PathBuf),
-    /// `tcp://host:port`, without TLS: a filtering proxy in front of the engine, as a rule.
-    Tcp(String),
-}
 
 /// An engine that has answered, and the API version agreed upon.
 pub struct Engine {
     http: Client,
     is_direct: bool,
+    is_silent: AtomicBool,
 }
 
 /// What an exec prints.
 pub type Output = Frames<BodyReader<'static>>;
 
 impl Engine {
+    /// The first of these engines that answers, and can be used.
+    ///
+    /// # Errors
+    /// None does: what each said.
+    pub fn find(hosts: &[Host]) -> Result<Engine> {
+        let mut said = vec![];
+        for host in hosts {
+            match Engine::open(host) {
+                Ok(engine) => {
+                    said.iter().for_each(|it| log::info!("passed over: {it}"));
+                    return Ok(engine);
+                }
+                Err(error) if hosts.len() == 1 => return Err(error),
+                Err(error) => said.push(error.to_string()),
+            }
+        }
+        let none = format!("no engine can be used: {}", said.join("; "));
+        Err(Error::new(Kind::NoAnswer, none))
+    }
+
     /// Asks the engine for the API versions that it speaks and picks the highest that we speak too
     /// (`GET /version`).
     ///
     /// # Errors
     /// No answer, or no version in common.
     pub fn open(host: &Host) -> Result<Engine> {
-        let (unversioned, is_direct) = (client(host), matches!(host, Host::Unix(_)));
+        let (unversioned, is_direct) = (host.client(), matches!(host, Host::Unix(_)));
         let soon = Deadline::after(PATIENCE);
         let answer = succeeded(unversioned.send(Method::GET, "/version", &[], (), soon));
-        let advice = "does it run, may this user open it? see --docker-host and DOCKER_HOST";
+        let advice = "does it run, is this user in the group docker, or whichever owns the socket? see --docker-host and DOCKER_HOST";
         let version: Version = answer.map_err(|error| error.advise(advice))?.json()?;
-        let api = agree(&version).map_err(|why| Error::unusable(&unversioned.name, why))?;
-        let own = one_line(version.version.as_deref().unwrap_or("unknown"), 50);
-        let name = format!("{} (version {own}, API {api})", unversioned.name);
+        let agreed = agree(&version).map_err(|why| Error::unusable(&unversioned.name, why))?;
+        let Agreed { api, product } = agreed;
+        let name = format!("{} ({product}, API {api})", unversioned.name);
         let base = format!("{}/v{api}", unversioned.base);
         let http = Client {
             base,
             name,
             ..unversioned
         };
-        Ok(Engine { http, is_direct })
+        let is_silent = AtomicBool::new(false);
+        Ok(Engine {
+            http,
+            is_direct,
+            is_silent,
+        })
     }
 
     /// Which engine this is, for messages.
@@ -79,12 +104,18 @@ impl Engine {
         self.is_direct
     }
 
+    /// Whether the last request got no answer. Cleaning up is for an engine that answers, or each request of it would be
+    /// waited for.
+    pub fn is_silent(&self) -> bool {
+        self.is_silent.load(Ordering::Relaxed)
+    }
+
     /// The engine's architecture (`GET /info`).
     ///
     /// # Errors
     /// Those of the request.
     pub fn architecture(&self) -> Result<Arch> {
-        let info: Info = self.get("/info", Deadline::after(PATIENCE))?.json()?;
+        let info: Info = self.get("/info", Deadline::after(PATIENCE))?;
         Arch::of_machine(&info.architecture)
     }
 
@@ -95,6 +126,7 @@ impl Engine {
     pub fn pull(&self, image: &ImageRef, by: Deadline) -> Result<()> {
         let (name, tag) = (encode(image.name()), encode(image.tag()));
         let path = format!("/images/create?fromImage={name}&tag={tag}");
+        screen::doing(&format!("pulling {image}"));
         for message in self.post(&path, by)?.messages() {
             let message: PullMessage = message?;
             let failure = message.error_detail.and_then(|it| it.message);
@@ -104,28 +136,38 @@ impl Engine {
                     one_line(&failure, 500),
                 ));
             }
-            if message.progress.is_none() {
-                let words = format!("{} {}", message.id, message.status);
-                log::info!("pulling {image}: {}", one_line(&words, 200));
+            let words = format!("{} {}", message.id, message.status);
+            match message.progress {
+                Some(bar) => screen::said(&one_line(&format!("{words} {bar}"), 200)),
+                None => log::info!("pulling {image}: {}", one_line(&words, 200)),
             }
         }
         Ok(())
     }
 
-    /// Whether the engine has this image (`GET /images/{name}/json`).
+    /// What an image is; `None` if the engine has no such image (`GET /images/{name}/json`).
     ///
     /// # Errors
     /// Those of the request, except 404.
-    pub fn has_image(&self, image: &ImageRef) -> Result<bool> {
-        let path = format!("/images/{}/json", encode(&image.to_string()));
-        let answer = unless(404, self.get(&path, Deadline::after(PATIENCE)))?;
-        Ok(answer.is_some())
+    pub fn image(&self, name: &str) -> Result<Option<ImageInspect>> {
+        let path = format!("/images/{}/json", encode(name));
+        unless(404, self.get(&path, Deadline::after(PATIENCE)))
+    }
+
+    /// The id of an image that has to be there.
+    ///
+    /// # Errors
+    /// That it isn't; those of the request.
+    pub fn image_id(&self, name: &str) -> Result<String> {
+        let image = self.image(name)?;
+        let none = || Error::unusable(format!("the image {name}"), "it isn't there any more");
+        image.map(|it| it.id).ok_or_else(none)
     }
 
     /// Creates a container and gives its id (`POST /containers/create`).
     ///
     /// # Errors
-    /// Those of the request; status 409 when the name is taken.
+    /// Those of the request; [`Kind::NameTaken`].
     pub fn create_container(
         &self,
         name: Option<&str>,
@@ -133,7 +175,11 @@ impl Engine {
         by: Deadline,
     ) -> Result<String> {
         let query = name.map_or(String::new(), |name| format!("?name={}", encode(name)));
-        self.create(&format!("/containers/create{query}"), config, by)
+        let created = self.create(&format!("/containers/create{query}"), config, by);
+        created.map_err(|error| match error.kind {
+            Kind::Status(409) => error.of_kind(Kind::NameTaken),
+            _ => error,
+        })
     }
 
     /// Opens a container's standard input: it stays open as long as what this gives is kept
@@ -143,7 +189,7 @@ impl Engine {
     /// Those of the request.
     pub fn attach_stdin(&self, id: &str, by: Deadline) -> Result<Answer> {
         let path = format!("/containers/{id}/attach?stream=1&stdin=1");
-        self.post(&path, by.within(PATIENCE))
+        self.post(&path, self.soon(by))
     }
 
     /// Starts a container (`POST /containers/{id}/start`).
@@ -152,7 +198,7 @@ impl Engine {
     /// Those of the request.
     pub fn start_container(&self, id: &str, by: Deadline) -> Result<()> {
         let path = format!("/containers/{id}/start");
-        self.post(&path, by.within(PATIENCE))?.read().map(drop)
+        self.post(&path, self.soon(by))?.read().map(drop)
     }
 
     /// What a container is doing, by its name or its id; `None` if there is none (`GET /containers/{id}/json`).
@@ -160,8 +206,7 @@ impl Engine {
     /// # Errors
     /// Those of the request, except 404.
     pub fn inspect_container(&self, name: &str, by: Deadline) -> Result<Option<ContainerInspect>> {
-        let answer = self.get(&format!("/containers/{name}/json"), by);
-        unless(404, answer.and_then(Answer::json))
+        unless(404, self.get(&format!("/containers/{name}/json"), by))
     }
 
     /// Kills and removes a container with its anonymous volumes; waits if it is being removed already, and is content
@@ -180,11 +225,19 @@ impl Engine {
     /// Waits until a container is gone (`POST /containers/{id}/wait`).
     ///
     /// # Errors
-    /// Those of the request, except 404; no answer when `by` passes first.
+    /// Those of the request, except 404; no answer when `by` passes first; a removal that failed.
     pub fn wait_removed(&self, id: &str, by: Deadline) -> Result<()> {
         let path = format!("/containers/{id}/wait?condition=removed");
-        let answer = unless(404, self.post(&path, by))?;
-        answer.map_or(Ok(()), |answer| answer.read().map(drop))
+        let Some(answer) = unless(404, self.post(&path, by))? else {
+            return Ok(());
+        };
+        match answer.json::<Waited>()?.error {
+            Some(Failed { message }) => {
+                let why = one_line(&message.unwrap_or_default(), 500);
+                Err(Error::unusable(format!("POST {path}"), why))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The containers that bear our label, running or not (`GET /containers/json`).
@@ -193,7 +246,7 @@ impl Engine {
     /// Those of the request.
     pub fn labelled_containers(&self) -> Result<Vec<ContainerSummary>> {
         let path = format!("/containers/json?all=1&filters={}", filters([OURS]));
-        self.get(&path, Deadline::after(PATIENCE))?.json()
+        self.get(&path, Deadline::after(PATIENCE))
     }
 
     /// The images that bear our label, those that are only parents of others apart (`GET /images/json`).
@@ -202,17 +255,28 @@ impl Engine {
     /// Those of the request.
     pub fn labelled_images(&self) -> Result<Vec<ImageSummary>> {
         let path = format!("/images/json?all=0&filters={}", filters([OURS]));
-        self.get(&path, Deadline::after(PATIENCE))?.json()
+        self.get(&path, Deadline::after(PATIENCE))
     }
 
-    /// Makes an image of a container; it inherits the container's labels (`POST /commit`). The container is not
-    /// paused meanwhile: a paused one can't end, so it would outlive us.
+    /// Makes an image of a container, with these labels of one word each (`POST /commit`); an older image of that name loses
+    /// it in the same moment. It inherits the container's labels, and hands them on to the containers that anybody makes of
+    /// it: its name takes the place of the run in ours, so that those can be told from our own. The container is not paused
+    /// meanwhile: a paused one can't end, so it would outlive us.
     ///
     /// # Errors
     /// Those of the request.
-    pub fn commit(&self, id: &str, image: &ImageRef, by: Deadline) -> Result<()> {
-        let (name, tag) = (encode(image.name()), encode(image.tag()));
-        let path = format!("/commit?container={id}&repo={name}&tag={tag}&pause=0");
+    pub fn commit(
+        &self,
+        id: &str,
+        image: &ImageRef,
+        labels: &[(&str, &str)],
+        by: Deadline,
+    ) -> Result<()> {
+        let (name, tag, own) = (encode(image.name()), encode(image.tag()), image.to_string());
+        let mut path = format!("/commit?container={id}&repo={name}&tag={tag}&pause=0");
+        for (label, value) in [&[(RUN_LABEL, own.as_str())], labels].concat() {
+            path += &format!("&changes={}", encode(&format!("LABEL {label}={value}")));
+        }
         let answer = self.post_json(&path, &CommitConfig {}, by)?;
         answer.read().map(drop)
     }
@@ -232,8 +296,7 @@ impl Engine {
     /// Those of the request.
     pub fn get_archive(&self, id: &str, path: &str, by: Deadline) -> Result<BodyReader<'static>> {
         let path = format!("/containers/{id}/archive?path={}", encode(path));
-        let answer = self.http.send(Method::GET, &path, &[], (), by);
-        Ok(succeeded(answer)?.into_reader())
+        Ok(self.send(Method::GET, &path, &[], (), by)?.into_reader())
     }
 
     /// Unpacks a tar stream into a folder of a container's (`PUT /containers/{id}/archive`).
@@ -252,8 +315,8 @@ impl Engine {
             [("Content-Type", "application/x-tar")],
             SendBody::from_reader(tar),
         );
-        let answer = self.http.send(Method::PUT, &path, &headers, body, by);
-        succeeded(answer)?.read().map(drop)
+        let answer = self.send(Method::PUT, &path, &headers, body, by)?;
+        answer.read().map(drop)
     }
 
     /// Prepares an exec in a container, and gives the exec's id (`POST /containers/{id}/exec`).
@@ -285,38 +348,45 @@ impl Engine {
     /// Those of the requests; the end of the container.
     pub fn exec_exit_code(&self, container: &str, id: &str, by: Deadline) -> Result<i64> {
         let path = format!("/exec/{id}/json");
-        let mut exec: ExecInspect = self.get(&path, by)?.json()?;
+        let mut exec: ExecInspect = self.get(&path, by)?;
         if exec.running {
             let of_container: (&str, &[&str]) = ("container", &[container]);
-            let ends = filters([of_container, ("event", &["exec_die", "die"])]);
+            let ends = filters([of_container, ("event", &ENDS)]);
             let events = format!("/events?since=0&filters={ends}");
-            let no_body = self.http.send(Method::GET, &events, &[], (), by);
-            for event in succeeded(no_body)?.messages() {
+            let answer = self.send(Method::GET, &events, &[], (), by)?;
+            for event in answer.messages() {
                 let Event { action, actor } = event?;
                 if action == "die" || actor.attributes.exec_id.as_deref() == Some(id) {
                     break;
                 }
             }
-            exec = self.get(&path, by)?.json()?;
+            exec = self.get(&path, by)?;
         }
         let code = exec.exit_code.filter(|_| !exec.running);
         code.ok_or_else(|| Error::new(Kind::NoAnswer, "the container ended before the command did"))
     }
 
-    /// A `GET` that needs no work.
-    fn get(&self, path: &str, by: Deadline) -> Result<Answer> {
-        let by = by.within(PATIENCE);
-        succeeded(self.http.send(Method::GET, path, &[], (), by))
+    /// When an answer that needs no work is given up.
+    fn soon(&self, by: Deadline) -> Deadline {
+        by.within(match self.is_silent() {
+            true => LAST_PATIENCE,
+            false => PATIENCE,
+        })
+    }
+
+    /// A `GET` of JSON that needs no work.
+    fn get<T: DeserializeOwned>(&self, path: &str, by: Deadline) -> Result<T> {
+        self.send(Method::GET, path, &[], (), self.soon(by))?.json()
     }
 
     /// A `POST` of nothing.
     fn post(&self, path: &str, by: Deadline) -> Result<Answer> {
-        succeeded(self.http.send(Method::POST, path, &[], "", by))
+        self.send(Method::POST, path, &[], "", by)
     }
 
     /// A `POST` of what is to be created; gives its id.
     fn create(&self, path: &str, config: &impl Serialize, by: Deadline) -> Result<String> {
-        let answer = self.post_json(path, config, by.within(PATIENCE))?;
+        let answer = self.post_json(path, config, self.soon(by))?;
         Ok(answer.json::<Created>()?.id)
     }
 
@@ -324,41 +394,32 @@ impl Engine {
     fn post_json(&self, path: &str, body: &impl Serialize, by: Deadline) -> Result<Answer> {
         let json = serde_json::to_string(body).map_err(|error| Error::unusable(path, error))?;
         let headers = [("Content-Type", "application/json")];
-        succeeded(self.http.send(Method::POST, path, &headers, json, by))
+        self.send(Method::POST, path, &headers, json, by)
     }
 
     /// A `DELETE`, content with a 404: what is to go has gone.
     fn delete(&self, path: &str) -> Result<()> {
-        let soon = Deadline::after(PATIENCE);
-        let removed = succeeded(self.http.send(Method::DELETE, path, &[], (), soon));
+        let soon = self.soon(Deadline::after(PATIENCE));
+        let removed = self.send(Method::DELETE, path, &[], (), soon);
         unless(404, removed.and_then(Answer::read)).map(drop)
     }
-}
 
-/// A client of the engine, before anybody knows which versions of the API it speaks.
-fn client(host: &Host) -> Client {
-    let config = Client::config().proxy(None).build();
-    let (agent, base, address) = match host {
-        Host::Unix(path) => {
-            let base = "http://engine".to_owned();
-            (
-                socket::agent(path, config),
-                base,
-                path.display().to_string(),
-            )
+    /// Sends a request, whose answer has to be a success, and notes whether there was one.
+    fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl AsSendBody,
+        by: Deadline,
+    ) -> Result<Answer> {
+        let given = by.left();
+        let answer = self.http.send(method, path, headers, body, by);
+        match &answer {
+            Err(_) if given < SILENCE && by.has_passed() => (),
+            answer => self.is_silent.store(answer.is_err(), Ordering::Relaxed),
         }
-        Host::Tcp(address) => (
-            config.new_agent(),
-            format!("http://{address}"),
-            address.clone(),
-        ),
-    };
-    let (name, secret) = (format!("the engine at {address}"), String::new());
-    Client {
-        agent,
-        base,
-        name,
-        secret,
+        succeeded(answer)
     }
 }
 
@@ -383,50 +444,4 @@ fn filters<const N: usize>(filters: [(&str, &[&str]); N]) -> String {
     let filters: Filters = filters.into();
     // A map of texts can always be written.
     encode(&serde_json::to_string(&filters).unwrap_or_default())
-}
-
-/// The highest API version that both sides know.
-fn agree(engine: &Version) -> std::result::Result<&str, String> {
-    let newest = engine.api_version.as_deref().unwrap_or("?");
-    let oldest = engine.min_api_version.as_deref().unwrap_or("?");
-    // What doesn't say its oldest is taken to speak all.
-    let has_dropped_ours = api_version(oldest).is_some_and(|it| Some(it) > api_version(NEWEST_API));
-    if has_dropped_ours || api_version(newest) < api_version(OLDEST_API) {
-        let ours = format!("{OLDEST_API} to {NEWEST_API}");
-        return Err(format!(
-            "it speaks API {oldest} to {newest}, this program {ours}"
-        ));
-    }
-    let is_older = api_version(newest) < api_version(NEWEST_API);
-    Ok(if is_older { newest } else { NEWEST_API })
-}
-
-/// A version of the API by its two numbers; what is none is less than any.
-fn api_version(text: &str) -> Option<(u32, u32)> {
-    let (major, minor) = text.split_once('.')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_highest_common_api_version_is_used() {
-        let agree = |newest: &str, oldest: &str| {
-            super::agree(&Version {
-                api_version: Some(newest.to_owned()),
-                min_api_version: Some(oldest.to_owned()),
-                version: None,
-            })
-            .map(str::to_owned)
-        };
-        assert_eq!(agree("1.41", "1.12").unwrap(), "1.41");
-        assert_eq!(agree("1.47", "1.24").unwrap(), "1.47");
-        assert_eq!(agree("1.99", "1.44").unwrap(), "1.52");
-        assert!(agree("1.40", "1.12").is_err());
-        assert!(agree("2.10", "2.0").is_err());
-        assert!(agree("latest", "").is_err());
-        assert_eq!(agree("1.41", "").unwrap(), "1.41");
-    }
 }

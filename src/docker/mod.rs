@@ -4,10 +4,12 @@
 mod container;
 mod engine;
 mod frames;
+mod host;
 mod socket;
 pub mod types;
 
 pub use container::{Command, Container, Exec};
-pub use engine::{Engine, Host};
+pub use engine::Engine;
 pub use frames::{Frames, Stream};
+pub use host::Host;
 pub use types::{HostConfig, ImageRef, Labels, RUN_LABEL};

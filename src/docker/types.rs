@@ -24,6 +24,17 @@ pub struct Version {
     pub min_api_version: Option<String>,
     /// The engine's own version.
     pub version: Option<String>,
+    /// What it is made of, by which Podman is told.
+    #[serde(default)]
+    pub components: Vec<Component>,
+}
+
+/// In a [`Version`].
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Component {
+    /// `Engine`, `Podman Engine` and so on.
+    pub name: String,
 }
 
 /// `GET /info`.
@@ -47,14 +58,23 @@ pub struct PullMessage {
     /// Why the pull failed; the older form.
     pub error: Option<String>,
     /// Why the pull failed.
-    pub error_detail: Option<PullError>,
+    pub error_detail: Option<Failed>,
 }
 
-/// In a [`PullMessage`].
+/// What failed, in a [`PullMessage`] or a [`Waited`].
 #[derive(Deserialize)]
-pub struct PullError {
+pub struct Failed {
     /// The engine's words.
+    #[serde(alias = "Message")]
     pub message: Option<String>,
+}
+
+/// `POST /containers/{id}/wait`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Waited {
+    /// Why what was waited for will not be.
+    pub error: Option<Failed>,
 }
 
 /// What `POST /containers/create` takes.
@@ -79,6 +99,8 @@ pub struct ContainerConfig<'a> {
     pub stdin_once: bool,
     /// Whether there will be one.
     pub attach_stdin: bool,
+    /// What an engine sends it first to end it. Podman waits for that to help, in a removal, too.
+    pub stop_signal: &'a str,
     /// The image's would run in there, too.
     pub healthcheck: Healthcheck<'a>,
     /// What the host gives it.
@@ -144,8 +166,57 @@ pub struct ContainerInspect {
     pub id: String,
     /// What it does.
     pub state: ContainerState,
+    /// The id of the image that it was made of.
+    pub image: String,
     /// What it was made with.
     pub config: InspectedConfig,
+}
+
+/// `GET /images/{name}/json`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ImageInspect {
+    /// Of its configuration, or of its manifest.
+    pub id: String,
+    /// Its names, each with a tag.
+    pub repo_tags: Option<Vec<String>>,
+    /// What registries call it, by its digest.
+    pub repo_digests: Option<Vec<String>>,
+    /// The id of the image that it was committed on, or nothing.
+    pub parent: Option<String>,
+    /// What containers of it get.
+    pub config: Option<InspectedConfig>,
+    /// What it is made of.
+    #[serde(rename = "RootFS")]
+    pub root_fs: Option<RootFs>,
+}
+
+impl ImageInspect {
+    /// Its digest, as its registry has it, or its id if it is of none.
+    pub fn digest(&self) -> &str {
+        let digest = self.repo_digests.as_ref().and_then(|it| it.first());
+        digest.unwrap_or(&self.id)
+    }
+
+    /// How many layers it has.
+    pub fn layers(&self) -> usize {
+        let layers = self.root_fs.as_ref().and_then(|it| it.layers.as_ref());
+        layers.map_or(0, Vec::len)
+    }
+
+    /// What a label of its says.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        let labels = self.config.as_ref()?.labels.as_ref()?;
+        labels.get(name).map(String::as_str)
+    }
+}
+
+/// In an [`ImageInspect`].
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RootFs {
+    /// Their digests.
+    pub layers: Option<Vec<String>>,
 }
 
 /// In a [`ContainerInspect`].
@@ -156,11 +227,11 @@ pub struct ContainerState {
     pub running: bool,
 }
 
-/// In a [`ContainerInspect`].
+/// In a [`ContainerInspect`] or an [`ImageInspect`].
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct InspectedConfig {
-    /// Its own and its image's.
+    /// A container's own and its image's, or an image's.
     pub labels: Option<Labels>,
 }
 
@@ -170,6 +241,9 @@ pub struct InspectedConfig {
 pub struct ContainerSummary {
     /// Its id.
     pub id: String,
+    /// The id of the image that it was made of.
+    #[serde(rename = "ImageID")]
+    pub image: String,
     /// Its own and its image's.
     pub labels: Option<Labels>,
 }
@@ -208,7 +282,7 @@ pub struct ExecConfig<'a> {
     /// Where it runs.
     pub working_dir: &'a str,
     /// `NAME=value`; the rest comes from the image.
-    pub env: &'a [&'a str],
+    pub env: Vec<&'a str>,
 }
 
 /// What `POST /exec/{id}/start` takes.
@@ -277,10 +351,10 @@ impl ImageRef {
     /// The tag, or the digest; without one it is `latest`, as the engine would pull all tags.
     pub fn tag(&self) -> &str {
         match (self.0.split_once('@'), self.0.rsplit_once(':')) {
-            (Some((_, digest)), _) => digest,
+            (Some((_, digest)), _) if !digest.is_empty() => digest,
             // What follows the colon of a registry's port has a slash.
-            (None, Some((_, tag))) if !tag.contains('/') => tag,
-            (None, _) => "latest",
+            (None, Some((_, tag))) if !tag.is_empty() && !tag.contains('/') => tag,
+            _ => "latest",
         }
     }
 }
@@ -308,6 +382,11 @@ mod tests {
             let image = ImageRef::new(text);
             assert_eq!((image.name(), image.tag()), (name, tag));
             assert_eq!(image.to_string(), text);
+        }
+        // One that was forgotten: the engine would say that this is none, but not before it has pulled all tags.
+        for text in ["archlinux:", "archlinux@"] {
+            let image = ImageRef::new(text);
+            assert_eq!((image.name(), image.tag()), ("archlinux", "latest"));
         }
     }
 }

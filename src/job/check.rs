@@ -2,27 +2,67 @@
 //! are nobody else's belongs to the step `version`, which finds them.
 
 use super::Job;
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::owners::names_of;
 use crate::pkgbuild::Pkgbuild;
-use crate::report::{Failure, Step, at};
+use crate::report::{Failure, Outcome, Step, at};
+use crate::retry::Tries;
 
 impl Job<'_, '_> {
     /// Takes the PKGBUILD's names for this entry, and tells whether its version of each of its packages is published.
     pub fn is_up_to_date(&mut self, pkgbuild: &Pkgbuild) -> Result<bool, Failure> {
         let version = pkgbuild.version().map_err(at(Step::Version))?;
-        self.name = format!("{} {version}", pkgbuild.pkgbase);
-        let claimed = self.handover.owners.claim(self.task.repo, pkgbuild);
-        claimed.map_err(at(Step::Version))?;
+        self.is_called(pkgbuild, &version);
+        self.claim(pkgbuild).map_err(at(Step::Version))?;
         if self.builds.settings.force {
             return Ok(false);
         }
         for name in &pkgbuild.names {
-            let has = self.has(&format!("{name}-{version}"));
+            let has = self.has(name, &version, Tries::a_few(self.by));
             if !has.map_err(at(Step::Check))? {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Says what would be done, and what stands in its way, as far as that is known without doing it.
+    pub fn would_build(&mut self, pkgbuild: &Pkgbuild) -> Result<Outcome, Failure> {
+        self.refuse_official(pkgbuild)?;
+        self.could_install(pkgbuild)?;
+        let (sink, inbox) = (self.builds.sink, self.builds.inbox);
+        let published = || -> Result<Option<String>> {
+            let Some(database) = sink.database(&self.task.repo.publish_to, self.by)? else {
+                return Ok(None);
+            };
+            let owned = inbox.owners(&database, &pkgbuild.names, self.by)?;
+            Ok(owned.into_iter().next().map(|it| it.version))
+        };
+        self.facts.published = published().map_err(at(Step::Check))?;
+        // For those that depend on it.
+        let would_be_built = &mut self.handover.would_be_built;
+        would_be_built.extend(pkgbuild.names.iter().cloned());
+        self.handover.published = self.handover.published.saturating_add(1);
+        Ok(Outcome::WouldBuild)
+    }
+
+    /// Takes the PKGBUILD's names for this entry, in this run, if no other had them in nights before.
+    fn claim(&mut self, pkgbuild: &Pkgbuild) -> Result<()> {
+        let repo = self.task.repo;
+        let base = pkgbuild.pkgbase.as_str();
+        let own: Vec<String> = pkgbuild.names.iter().map(ToString::to_string).collect();
+        let names = names_of(base, &own);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (sink, owners) = (self.builds.sink, &mut self.handover.owners);
+        sink.must_not_be_anothers(repo, &names)?;
+        if !sink.home.has_records() {
+            let memory = self.task.known.memory;
+            memory.must_not_be_anothers(repo, &names, sink.listed, owners)?;
+        }
+        owners.claim(repo, base, &own)?;
+        owners.is_read(repo);
+        self.facts.names = own;
+        Ok(())
     }
 
     /// Refuses names of official packages, and of what they provide, unless they are to be replaced: pacman prefers the

@@ -1,28 +1,83 @@
 //! The step `dependencies`: what the build needs is installed by root, as the build user can't, and need not.
 
 use super::Job;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::pkgbuild::Pkgbuild;
 use crate::report::{Failure, Step, at};
 use crate::sandbox::{ADD_REPOSITORY, MISSING, User, command};
 use crate::text::one_line;
+use crate::words::PackageName;
 
 /// What pacman says of a package that the mirror doesn't have any more.
 const NOT_FOUND: &str = "returned error: 404";
 
+/// The dependencies that are in no repository, by what pacman says, without versions.
+fn nowhere(error: &Error) -> Vec<PackageName> {
+    let name = |line: &str| {
+        let found = line.strip_prefix("error: target not found: ").or_else(|| {
+            let (_, rest) = line.split_once("unable to satisfy dependency '")?;
+            rest.split_once('\'').map(|(name, _)| name)
+        });
+        found?.split(['<', '>', '=']).next()?.parse().ok()
+    };
+    error.output.lines().filter_map(name).collect()
+}
+
 impl Job<'_, '_> {
     /// Installs the dependencies that are missing. Tells whether there were any.
     pub fn install_dependencies(&mut self, pkgbuild: &Pkgbuild) -> Result<bool, Failure> {
-        let missing = self.missing(&pkgbuild.dependencies);
-        let missing = missing.map_err(at(Step::Dependencies))?;
+        let missing = self.missing(&pkgbuild.dependencies)?;
         if missing.is_empty() {
             return Ok(false);
         }
+        self.needs_image_up_to_date()?;
         log::info!("installing {}", one_line(&missing, 500));
-        self.add_repository().map_err(at(Step::Check))?;
+        self.add_repository(&missing).map_err(at(Step::Check))?;
         self.has_root_run = true;
-        self.install(&missing).map_err(at(Step::Dependencies))?;
+        let installed = self.install(&missing).map_err(|error| self.advised(error));
+        installed.map_err(at(Step::Dependencies))?;
         Ok(true)
+    }
+
+    /// Whether pacman could install the dependencies that are missing, now or when what would be built is there.
+    ///
+    /// # Errors
+    /// What it finds nowhere.
+    pub fn could_install(&mut self, pkgbuild: &Pkgbuild) -> Result<(), Failure> {
+        let missing = self.missing(&pkgbuild.dependencies)?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.add_repository(&missing).map_err(at(Step::Check))?;
+        let mut argv = vec!["pacman", "-Sp", "--needed", "--noconfirm", "--"];
+        argv.extend(missing.lines());
+        let look = command(User::Root, "looking for the dependencies", argv);
+        let Err(error) = self.container.run(&look, self.by) else {
+            return Ok(());
+        };
+        let (nowhere, would_be_built) = (nowhere(&error), &self.handover.would_be_built);
+        match !nowhere.is_empty() && nowhere.iter().all(|it| would_be_built.contains(it)) {
+            true => Ok(()),
+            false => Err(at(Step::Dependencies)(self.advised(error))),
+        }
+    }
+
+    /// Says what to do about dependencies that are in no repository.
+    fn advised(&self, error: Error) -> Error {
+        let nowhere = nowhere(&error);
+        let nowhere = nowhere
+            .iter()
+            .filter(|it| !self.handover.would_be_built.contains(it));
+        let repo = &self.task.repo.publish_to;
+        let advice = |name: &PackageName| {
+            let build = format!("vieter build --repo {repo} https://aur.archlinux.org/{name}.git");
+            format!("{name} is in no repository; if the AUR has it: {build}")
+        };
+        let advice: Vec<String> = nowhere.map(advice).collect();
+        match advice.is_empty() {
+            true => error,
+            false => error.advise(&advice.join("; ")),
+        }
     }
 
     /// Installs packages, one a line. The mirror may have moved on since the image was made: then what is installed is
@@ -44,33 +99,37 @@ impl Job<'_, '_> {
     }
 
     /// Those of the dependencies that no installed package satisfies, one a line.
-    fn missing(&self, dependencies: &[String]) -> Result<String> {
+    fn missing(&self, dependencies: &[String]) -> Result<String, Failure> {
         if dependencies.is_empty() {
             return Ok(String::new());
         }
         let look = MISSING.with(dependencies.iter().map(String::as_str));
-        let missing = self.container.read(&self.in_dir(look), self.by)?;
+        let missing = self.container.read(&self.in_dir(look), self.by);
+        let missing = missing.map_err(at(Step::Dependencies))?;
         Ok(String::from_utf8_lossy(&missing).into_owned())
     }
 
-    /// Makes what is published to the same repository known to pacman, if there is anything (pacman takes a missing
-    /// database for an error). If containers can't reach it, that is said once, and builds go on without it.
-    fn add_repository(&mut self) -> Result<()> {
+    /// Makes what is published to the same repository known to pacman, if there is anything, and what these packages need of
+    /// it. If containers can't reach it, that is said once, and builds go on without it.
+    fn add_repository(&mut self, missing: &str) -> Result<()> {
         let repo = &self.task.repo.publish_to;
-        if !self.has(&format!("{repo}.db"))? {
+        // Each try would cost pacman's time-out.
+        if self.handover.unreachable.contains(repo) {
             return Ok(());
         }
-        let url = self.builds.sink.url_of(repo);
-        let add = ADD_REPOSITORY.with([repo.as_str(), &url]);
-        let error = match self.container.run(&add, self.by) {
-            Err(error) if matches!(error.kind, Kind::Exit(_)) => error,
-            added => return added,
+        let (sink, container) = (self.builds.sink, &self.container);
+        let Some(url) = sink.lend(repo, container, self.by)? else {
+            return Ok(());
         };
-        if !self.handover.unreachable.contains(repo) {
-            let without = format!("builds go on without what is published to {repo}");
-            log::warn!("{without}, which is {url} in a container: {error}");
-            self.handover.unreachable.push(repo.clone());
-        }
+        let add = ADD_REPOSITORY.with([repo.as_str(), &url]);
+        let error = match container.run(&add, self.by) {
+            Ok(()) => return sink.lend_archives(repo, container, missing, self.by),
+            Err(error) if matches!(error.kind, Kind::Exit(_)) => error,
+            Err(error) => return Err(error),
+        };
+        let without = format!("builds go on without what is published to {repo}");
+        log::warn!("{without}, which is {url} in a container: {error}");
+        self.handover.unreachable.push(repo.clone());
         Ok(())
     }
 }

@@ -22,7 +22,7 @@ impl Job<'_, '_> {
     pub fn fetch(&mut self) -> Result<Fetched, Failure> {
         let Repo {
             url, branch, kind, ..
-        } = self.task.repo;
+        } = &**self.task.repo;
         let kind = match kind {
             RepoKind::Git => "git",
             RepoKind::Pkgbuild => "pkgbuild",
@@ -30,7 +30,7 @@ impl Job<'_, '_> {
         let clone = CLONE_AND_READ.with([self.dir.as_str(), READ.text, url, branch, kind]);
         let mut exec = self
             .container
-            .exec(&clone, self.by)
+            .ask(&clone, self.by)
             .map_err(at(Step::Clone))?;
         if !self.task.is_last {
             match self.builds.new_container(self.by) {
@@ -39,7 +39,8 @@ impl Job<'_, '_> {
                 Err(error) => log::debug!("{error}"),
             }
         }
-        let commit = exec.field().map_err(at(Step::Clone))?.parse().ok();
+        let commit: Option<Commit> = exec.field().map_err(at(Step::Clone))?.parse().ok();
+        self.facts.commit = commit.as_ref().map(ToString::to_string);
         exec.goes_on_to(READ.doing);
         let printed = exec.rest().map_err(at(Step::Version))?;
         let pkgbuild = pkgbuild::parse(&printed).map_err(at(Step::Version))?;

@@ -8,18 +8,27 @@ mod keys;
 mod publish;
 mod version;
 
+use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::docker::{Command, Container, ImageRef};
+use crate::build_log::BuildLog;
+use crate::clock::since_1970;
+use crate::docker::{Command, Container};
 use crate::error::{Error, Kind, Result};
+use crate::home::Sink;
 use crate::http::Deadline;
+use crate::image::Builder;
 use crate::inbox::Inbox;
-use crate::list::Repo;
-use crate::owners::Owners;
-use crate::report::{Failure, Line, Outcome, Step, at};
+use crate::known::{Known, keep_names};
+use crate::list::{Repo, last_part};
+use crate::look::Head;
+use crate::owners::{Key, Owners};
+use crate::pkgbuild::Pkgbuild;
+use crate::report::{Facts, Failure, Line, Outcome, Step, at};
+use crate::retry::Tries;
 use crate::sandbox::{CLONE, MAKEPKG, Sandbox, TIDY};
-use crate::sink::Sink;
-use crate::words::{Arch, PackageName, RepoName};
+use crate::words::{Arch, PackageName, RepoName, Version};
 
 /// How long it may take to remove what a build has written.
 const TIDYING: Duration = Duration::from_secs(60);
@@ -32,24 +41,32 @@ pub struct Settings {
     pub force: bool,
     /// The official packages that may be replaced.
     pub replace: Vec<PackageName>,
+    /// Whether it is only said what would be done.
+    pub dry_run: bool,
+    /// Whether the SHA-256 of archives is to be told.
+    pub sums: bool,
+    /// Where all goes that is printed while a repository is built, a file each.
+    pub log_dir: Option<PathBuf>,
     /// Where missing keys are asked for, separated by spaces.
     pub keyservers: String,
 }
 
 /// What the builds of one run have in common.
-pub struct Builds<'e> {
+pub struct Builds<'b, 'e> {
     /// What makes their containers.
-    pub sandbox: &'e Sandbox<'e>,
+    pub sandbox: &'b Sandbox<'e>,
     /// The builder image.
-    pub image: &'e ImageRef,
+    pub builder: &'b Builder,
+    /// What that is made of, for logs; nothing if there are none.
+    pub origin: &'b str,
     /// What is built for.
-    pub arch: &'e Arch,
+    pub arch: &'b Arch,
     /// Where archives are looked at.
-    pub inbox: &'e Inbox<'e>,
+    pub inbox: &'b Inbox<'b>,
     /// Where the packages go.
-    pub sink: &'e Sink,
+    pub sink: &'b Sink<'b>,
     /// How repositories are built.
-    pub settings: &'e Settings,
+    pub settings: &'b Settings,
 }
 
 /// What goes from one repository's build to the next.
@@ -61,6 +78,8 @@ pub struct Handover<'e> {
     pub published: usize,
     /// Whose the package names are.
     pub owners: Owners,
+    /// What would have been built, if there was to be something built.
+    pub would_be_built: Vec<PackageName>,
     /// The pacman repositories that containers can't reach, as was said once.
     pub unreachable: Vec<RepoName>,
 }
@@ -68,22 +87,31 @@ pub struct Handover<'e> {
 /// A repository that is to be built, and what is around it.
 pub struct Task<'a> {
     /// The repository.
-    pub repo: &'a Repo,
+    pub repo: &'a Rc<Repo>,
     /// How long it was tried before.
     pub spent: Duration,
     /// Whether nothing comes after it.
     pub is_last: bool,
     /// Whether entries of the list are left that were never looked at, so that their names aren't known.
     pub others_are_unknown: bool,
+    /// What is known of it from nights before.
+    pub known: &'a Known<'a>,
 }
 
 /// Builds one repository, and publishes what is missing.
-pub fn build<'e>(builds: &Builds<'e>, task: &Task, handover: &mut Handover<'e>) -> Line {
+pub fn build<'e>(builds: &Builds<'_, 'e>, task: &Task, handover: &mut Handover<'e>) -> Line {
     let started = Instant::now();
     let by = Deadline::after(builds.settings.timeout.saturating_sub(task.spent));
-    let mut name = task.repo.name.clone();
+    let mut name = task.repo.name();
+    let mut facts = Facts {
+        entry: Some(task.repo.clone()),
+        ..Facts::default()
+    };
+    let log = builds.log(task.repo);
+    let began = since_1970();
     let outcome = match builds.container(handover.waiting.take(), by) {
-        Ok(container) => {
+        Ok(mut container) => {
+            container.log = log.clone();
             let dir = format!("{CLONE}/{}", task.repo.path);
             let (has_makepkg_run, has_root_run) = (false, false);
             let mut job = Job {
@@ -94,25 +122,44 @@ pub fn build<'e>(builds: &Builds<'e>, task: &Task, handover: &mut Handover<'e>) 
                 dir,
                 by,
                 name,
+                facts,
                 has_makepkg_run,
                 has_root_run,
             };
             let outcome = job.steps();
-            name = job.name.clone();
+            (name, facts) = (job.name.clone(), std::mem::take(&mut job.facts));
             job.end(matches!(outcome, Ok(Outcome::UpToDate)));
             outcome
         }
         Err(error) => Err(at(Step::Container)(error)),
     };
+    facts.log = log.and_then(|log| {
+        if let Err(Failure { step, error }) = &outcome {
+            log.line(&format!("\n=== failed at {step}: {error}"));
+        }
+        log.end(match &outcome {
+            Ok(outcome) => !matches!(outcome, Outcome::UpToDate | Outcome::WouldBuild),
+            Err(failure) => !matches!(failure.error.kind, Kind::Waits | Kind::Outdated),
+        })
+    });
+    if let Some(log) = &facts.log {
+        let times = [began, since_1970()];
+        let sink = builds.sink;
+        sink.send_log(task.repo, times, outcome.is_ok(), log);
+    }
+    if let Some(waits) = &facts.waits {
+        facts.log.clone_from(&waits.failed.log);
+    }
     Line {
         name,
-        url: task.repo.name.clone(),
+        url: task.repo.name(),
         outcome: outcome.unwrap_or_else(Outcome::Failed),
         took: task.spent.saturating_add(started.elapsed()),
+        facts,
     }
 }
 
-impl<'e> Builds<'e> {
+impl<'e> Builds<'_, 'e> {
     /// The container that waits for a repository, or a new one if it doesn't: it may have waited for long.
     fn container(&self, waiting: Option<Container<'e>>, by: Deadline) -> Result<Container<'e>> {
         match waiting {
@@ -121,14 +168,25 @@ impl<'e> Builds<'e> {
         }
     }
 
+    /// The file with what is printed while this repository is built, if there is to be one. That it can't be is no reason not
+    /// to build.
+    fn log(&self, repo: &Repo) -> Option<BuildLog> {
+        let dir = self.settings.log_dir.as_ref()?;
+        let entry = format!("{} repo={}", Key::of(repo).name(), repo.publish_to);
+        let log = BuildLog::begin(dir, &entry, last_part(&repo.name()));
+        let log = log.inspect_err(|error| log::warn!("{error}")).ok()?;
+        log.line(&format!("image: {}", self.origin));
+        Some(log)
+    }
+
     fn new_container(&self, by: Deadline) -> Result<Container<'e>> {
-        self.sandbox.start(None, self.image, by)
+        self.sandbox.start(None, &self.builder.image, by)
     }
 }
 
 /// One repository, being built.
 struct Job<'a, 'e> {
-    builds: &'a Builds<'e>,
+    builds: &'a Builds<'a, 'e>,
     task: &'a Task<'a>,
     handover: &'a mut Handover<'e>,
     container: Container<'e>,
@@ -138,6 +196,8 @@ struct Job<'a, 'e> {
     by: Deadline,
     /// What to call it: its URL, then its pkgbase and its version.
     name: String,
+    /// What else is known of it.
+    facts: Facts,
     /// Whether makepkg has run in the container.
     has_makepkg_run: bool,
     /// Whether root has run something of a stranger's in the container: the scriptlets of dependencies.
@@ -148,7 +208,12 @@ impl Job<'_, '_> {
     fn steps(&mut self) -> Result<Outcome, Failure> {
         let fetched = self.fetch()?;
         let mut pkgbuild = fetched.pkgbuild;
+        if let (Some(log), Some(commit)) = (&self.container.log, &fetched.commit) {
+            log.line(&format!("commit: {commit}"));
+        }
+        self.must_not_wait()?;
         let has_pkgver = pkgbuild.has_pkgver;
+        self.facts.sources = self.sources(&pkgbuild);
         if has_pkgver {
             self.deepen()?;
             self.update_pkgver(&pkgbuild)?;
@@ -157,10 +222,14 @@ impl Job<'_, '_> {
         if self.is_up_to_date(&pkgbuild)? {
             return Ok(Outcome::UpToDate);
         }
+        if self.builds.settings.dry_run {
+            return self.would_build(&pkgbuild);
+        }
         if pkgbuild.may_replace && self.task.others_are_unknown {
             let why = "its packages may replace others', and not all entries have been looked at";
             return Err(at(Step::Publish)(Error::new(Kind::Early, why)));
         }
+        self.needs_image_up_to_date()?;
         self.refuse_official(&pkgbuild)?;
         if self.install_dependencies(&pkgbuild)? && has_pkgver {
             // The sources were prepared without them, and the version may depend on them, too.
@@ -184,17 +253,55 @@ impl Job<'_, '_> {
             self.import_keys(&pkgbuild)?;
             self.makepkg("makepkg", &[]).map_err(at(Step::Build))?;
         }
-        self.publish(&pkgbuild)
+        self.publish(&pkgbuild, fetched.commit.as_ref())
+    }
+
+    /// Fails as the last build did, if that isn't to be tried again yet.
+    fn must_not_wait(&mut self) -> Result<(), Failure> {
+        let commit = self.facts.commit.as_deref().unwrap_or_default();
+        let Some((failure, waits)) = self.task.known.still_waits(self.task.repo, commit) else {
+            return Ok(());
+        };
+        if let Some(seen) = self.task.known.memory.find(self.task.repo) {
+            keep_names(self.task.repo, seen, &mut self.handover.owners);
+        }
+        self.name.clone_from(&waits.failed.name);
+        self.facts.waits = Some(waits);
+        Err(failure)
+    }
+
+    /// The commits that the Git sources of a PKGBUILD have before they are brought, so that what is newer then is seen the next
+    /// time. Nothing if its version is written in it; `None` if they can't be known, or nobody wants to.
+    fn sources(&self, pkgbuild: &Pkgbuild) -> Option<Vec<Head>> {
+        let Known { looker, memory, .. } = self.task.known;
+        match pkgbuild.has_pkgver {
+            false => Some(vec![]),
+            true if memory.is_on() => looker.sources(self.task.repo, &pkgbuild.sources),
+            true => None,
+        }
+    }
+
+    /// Refuses to build, or to install anything, on an image that may lack what is new: it has to be brought up to date first.
+    fn needs_image_up_to_date(&self) -> Result<(), Failure> {
+        if self.builds.builder.is_up_to_date {
+            return Ok(());
+        }
+        let why = "the builder image has to be brought up to date first";
+        Err(at(Step::Container)(Error::new(Kind::Outdated, why)))
     }
 
     /// Ends it. A container in which a PKGBUILD was only read goes with our connection, and nobody waits for that. But not
     /// all proxies pass the end of one on, and what root has run in it could have made it stay.
-    fn end(self, is_up_to_date: bool) {
+    fn end(mut self, is_up_to_date: bool) {
         let is_only_read = is_up_to_date && !self.has_makepkg_run && !self.has_root_run;
         if is_only_read && self.builds.sandbox.engine.is_direct() {
             self.container.let_go();
             return;
         }
+        if self.builds.sandbox.engine.is_silent() {
+            return;
+        }
+        self.container.log = None;
         let tidied = self.container.run(&TIDY.with([]), Deadline::after(TIDYING));
         let _ = tidied.inspect_err(|error| log::debug!("{error}"));
     }
@@ -216,10 +323,9 @@ impl Job<'_, '_> {
         self.container.run(&self.in_dir(makepkg), self.by)
     }
 
-    /// Whether a version of a package, or a file, is published.
-    fn has(&self, what: &str) -> Result<bool> {
-        self.builds
-            .sink
-            .has(&self.task.repo.publish_to, what, self.by)
+    /// Whether a version of a package is published.
+    fn has(&self, name: &PackageName, version: &Version, tries: Tries) -> Result<bool> {
+        let repo = &self.task.repo.publish_to;
+        self.builds.sink.has(repo, name, version, tries)
     }
 }

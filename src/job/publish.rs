@@ -1,28 +1,46 @@
 //! The step `publish`: what makepkg made is carried out, looked at, and sent. Either all of it may be, or nothing is.
 
+use std::time::Duration;
+
 use super::{Job, TIDYING};
 use crate::archive::Archive;
 use crate::error::{Error, Kind, Result};
+use crate::home::{Parcel, Source};
 use crate::http::Deadline;
-use crate::inbox::{Inbox, called};
+use crate::inbox::{Inbox, called, ending};
 use crate::pkgbuild::Pkgbuild;
-use crate::report::{Failure, Outcome, Step, at};
+use crate::report::{Archived, Failure, Outcome, Step, at};
+use crate::retry::Tries;
 use crate::tar::Member;
 use crate::text::one_line;
-use crate::words::PackageName;
+use crate::words::{Commit, PackageName};
+
+/// How much longer than a repository may take its publishing may.
+const GRACE: Duration = Duration::from_secs(600);
 
 impl Job<'_, '_> {
     /// Publishes the archives that are missing, or all if it was told so.
-    pub fn publish(&mut self, pkgbuild: &Pkgbuild) -> Result<Outcome, Failure> {
+    pub fn publish(
+        &mut self,
+        pkgbuild: &Pkgbuild,
+        commit: Option<&Commit>,
+    ) -> Result<Outcome, Failure> {
         let inbox = self.builds.inbox;
-        let published = self.publish_from(inbox, pkgbuild);
+        // What is built isn't to be lost to the clock.
+        self.by = self.by.plus(GRACE);
+        let published = self.publish_from(inbox, pkgbuild, commit);
         if let Err(error) = inbox.empty(Deadline::after(TIDYING)) {
             log::warn!("{error}");
         }
         published.map_err(at(Step::Publish))
     }
 
-    fn publish_from(&mut self, inbox: &Inbox, pkgbuild: &Pkgbuild) -> Result<Outcome> {
+    fn publish_from(
+        &mut self,
+        inbox: &Inbox,
+        pkgbuild: &Pkgbuild,
+        commit: Option<&Commit>,
+    ) -> Result<Outcome> {
         let members = inbox.carry(&self.container, self.by)?;
         if members.is_empty() {
             return Err(Error::unusable(
@@ -31,26 +49,52 @@ impl Job<'_, '_> {
             ));
         }
         let archives = self.checked(inbox, pkgbuild, &members)?;
-        let repo = &self.task.repo.publish_to;
-        let mut outcome = Outcome::UpToDate;
-        for (place, (archive, member)) in archives.iter().zip(&members).enumerate() {
+        let mut parcels = vec![];
+        let mut places: Vec<_> = archives.iter().zip(&members).enumerate().collect();
+        // What the next run looks for comes last: then all else is there, too.
+        places.sort_by_key(|(_, (archive, _))| pkgbuild.names.contains(&archive.name));
+        for (place, (archive, member)) in places {
             let Archive { name, version, .. } = archive;
-            if !self.builds.settings.force && self.has(&format!("{name}-{version}"))? {
+            let was_there = self.has(name, version, Tries::while_there_is_time(self.by))?;
+            if was_there && !self.builds.settings.force {
                 log::info!("{name} {version} is published already");
                 continue;
             }
-            log::info!(
-                "publishing {name} {version} ({} bytes) to {repo}",
-                member.size
-            );
-            let mut bytes = inbox.open(place, self.by)?;
-            self.builds
-                .sink
-                .publish(repo, &mut bytes, member.size, self.by)?;
-            self.handover.published = self.handover.published.saturating_add(1);
-            outcome = Outcome::Built;
+            let (size, ending) = (member.size, ending(member));
+            parcels.push(Parcel {
+                place,
+                archive,
+                size,
+                ending,
+                was_there,
+            });
         }
-        Ok(outcome)
+        if parcels.is_empty() {
+            return Ok(Outcome::UpToDate);
+        }
+        let (repo, published) = (self.task.repo, &mut self.handover.published);
+        let sink = self.builds.sink;
+        let source = Source {
+            repo,
+            commit,
+            replace: &self.builds.settings.replace,
+        };
+        sink.publish(&source, &parcels, published, self.by)?;
+        if self.builds.settings.sums {
+            let sums = inbox.sums(members.len(), self.by)?;
+            let told = |it: &Parcel| Archived {
+                file: it.filename(),
+                size: it.size,
+                sha256: sums.get(it.place).cloned().unwrap_or_default(),
+            };
+            self.facts.archives = parcels.iter().map(told).collect();
+            if let Some(log) = &self.container.log {
+                let line = |it: &Archived| format!("{}  {} bytes  {}", it.sha256, it.size, it.file);
+                let lines: Vec<_> = self.facts.archives.iter().map(line).collect();
+                log.line(&format!("\n=== published\n{}", lines.join("\n")));
+            }
+        }
+        Ok(Outcome::Built)
     }
 
     /// The archives in the inbox, in its order, if each of them may be published.
@@ -95,10 +139,13 @@ impl Job<'_, '_> {
         };
         for name in names {
             if let Some(owner) = self.handover.owners.other(repo, name) {
-                return bad(name, format!("that belongs to {}", owner.name));
+                return bad(name, format!("that belongs to {}", owner.name()));
             }
         }
         let replaced = &self.builds.settings.replace;
+        let texts: Vec<&str> = names.iter().map(PackageName::as_str).collect();
+        let others = self.builds.sink.must_not_be_anothers(repo, &texts);
+        others.map_err(|error| error.during("what it replaces"))?;
         let official = inbox.official(&repo.publish_to, names, self.by)?;
         if let Some(name) = official.into_iter().find(|name| !replaced.contains(name)) {
             return bad(name, "that is official (see --replace)".to_owned());

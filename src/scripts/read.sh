@@ -3,7 +3,8 @@
 # Arguments: none.
 # Prints: fields, each ended by a NUL, in the order in which pkgbuild.rs takes them: whether there is a pkgver() ("yes" or
 #   nothing), whether the text has the word "replaces" (likewise), pkgbase, epoch, pkgver, pkgrel, the number of pkgnames,
-#   the pkgnames, the number of validpgpkeys, the validpgpkeys, and then all kinds of dependencies. What the PKGBUILD itself
+#   the pkgnames, the number of validpgpkeys, the validpgpkeys, the number of sources (none without a pkgver()), the
+#   sources, and then all kinds of dependencies. What the PKGBUILD itself
 #   prints goes to the standard error.
 # Exit code: 0 when the PKGBUILD was read.
 
@@ -31,6 +32,11 @@ declare -F pkgver >/dev/null && has_pkgver=yes || has_pkgver=
 # shellcheck disable=SC2154
 printf '%s\0' "$has_pkgver" "$may_replace" "${pkgbase:-${pkgname[0]}}" "$epoch" "$pkgver" "$pkgrel" \
     "${#pkgname[@]}" "${pkgname[@]}" "${#validpgpkeys[@]}" "${validpgpkeys[@]}"
+# Only a pkgver() makes a version of them.
+_list="source_${CARCH}[@]"
+_sources=("${source[@]}" "${!_list}")
+[[ $has_pkgver ]] || _sources=()
+printf '%s\0' "${#_sources[@]}" "${_sources[@]}"
 for _list in {depends,makedepends,checkdepends}{,_"$CARCH"}; do
     _list+='[@]'
     printf '%s\0' "${!_list}"

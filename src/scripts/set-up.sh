@@ -1,7 +1,8 @@
-# Makes the builder image's last changes. Run by root in the container that becomes the image, after pacman -Syu.
+# Makes the builder image's last changes. Run by root in the container that becomes the image, after pacman -Syu; once more
+# after a later one.
 # Arguments: $1 is the build user's uid, $2 the text of a file with settings for makepkg.
 # Prints: the architecture that makepkg builds for (CARCH); image.rs takes it.
-# Exit code: 0 when all of it is done.
+# Exit code: 0 when all of it is done, and makepkg can read its settings.
 
 # The build user has that uid even if it is somebody's already, and an empty home.
 userdel builder >&2
@@ -21,9 +22,19 @@ if [[ ! $version =~ \)\ ([0-9.]+) ]]; then
     exit 1
 fi
 if (($(vercmp "${BASH_REMATCH[1]}" 6.1) < 0)); then
-    printf '\nsource /etc/makepkg.conf.d/vieter.conf\n' >>/etc/makepkg.conf
+    line='source /etc/makepkg.conf.d/vieter.conf'
+    grep -qxF "$line" /etc/makepkg.conf || printf '\n%s\n' "$line" >>/etc/makepkg.conf
 fi
+# What was downloaded is installed.
+rm -rf /var/cache/pacman/pkg/*
 
-# shellcheck disable=SC1091
-source /etc/makepkg.conf >&2
-printf '%s' "$CARCH"
+# As makepkg does, which gives up if one of them fails.
+set +e
+for conf in /etc/makepkg.conf /etc/makepkg.conf.d/*.conf; do
+    # shellcheck disable=SC1090
+    source "$conf" >&2 || {
+        echo "makepkg can't read $conf" >&2
+        exit 1
+    }
+done
+printf '%s\n' "$CARCH"

@@ -12,6 +12,13 @@
     clippy::arithmetic_side_effects
 )]
 
+#[allow(dead_code)]
+#[path = "../it/http_git.rs"]
+mod http_git;
+mod nights;
+#[allow(dead_code)]
+#[path = "../it/proxy.rs"]
+mod proxy;
 #[path = "../standin/server.rs"]
 mod standin;
 #[allow(dead_code)]
@@ -27,7 +34,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use util::{BASE_IMAGE, KEY, World, assert_nothing_left, docker, sh_in, trivial};
 
-/// How often everything is measured, unless BENCH_ROUNDS says otherwise.
+/// How often everything is measured, unless BENCH_ROUNDS says otherwise; with 0, nights alone are, once.
 const ROUNDS: usize = 5;
 
 /// How many up-to-date repositories the shell's loop goes through each time.
@@ -51,6 +58,8 @@ const CLONE: &str = r#"git clone --quiet --depth 1 -- "$1" repo && cd repo"#;
 const MAKEPKG_NOBUILD: &str = "makepkg --nobuild --nodeps --noconfirm >/dev/null 2>&1";
 const VERSION: &str = r#"source ./PKGBUILD && echo "$pkgname-$pkgver-$pkgrel""#;
 
+const LOOPED: [&str; 3] = [CLONE, MAKEPKG_NOBUILD, VERSION];
+
 /// A build in a container that is there already; prints how many microseconds makepkg took.
 const MAKEPKG: [&str; 4] = [
     "bash",
@@ -69,17 +78,22 @@ echo $(( ${end/./} - ${start/./} ))
 ];
 
 fn main() {
-    let rounds = std::env::var("BENCH_ROUNDS")
-        .map_or(ROUNDS, |it| it.parse().unwrap())
-        .max(1);
+    let rounds = std::env::var("BENCH_ROUNDS").map_or(ROUNDS, |it| it.parse().unwrap());
     let bench = Bench::new();
     let mut all = Samples::default();
     for round in 1..=rounds {
         eprintln!("round {round} of {rounds}");
         bench.round(&mut all);
     }
+    match rounds {
+        // Of nights alone, what they are compared with.
+        0 => all.docker_run.push(bench.docker_run(&LOOPED)),
+        rounds => all.print(rounds),
+    }
+    println!();
+    let nights = nights::Nights::new(&bench.world);
+    nights.measure(rounds.max(1), median(&all.docker_run));
     assert_nothing_left();
-    all.print(rounds);
 }
 
 /// A world with a hundred repositories that are up to date, and the shell's side.
@@ -177,8 +191,7 @@ impl Bench {
                 _ => (),
             }
         }
-        let steps = [CLONE, MAKEPKG_NOBUILD, VERSION];
-        all.docker_run.push(self.docker_run(&steps));
+        all.docker_run.push(self.docker_run(&LOOPED));
         let steps = [CLONE, VERSION];
         all.docker_run_without_makepkg.push(self.docker_run(&steps));
 
@@ -220,6 +233,10 @@ impl Bench {
         urls.iter().for_each(|url| self.world.list(url, repo));
         let mut vieter = self.world.vieter();
         vieter.arg("--makepkg-conf").arg(&self.conf);
+        // All is built then anyway, and the builder image is brought up to date before the first one.
+        if piece.is_some() {
+            vieter.arg("--force");
+        }
         vieter.stdout(Stdio::null()).stderr(Stdio::piped());
         let start = Instant::now();
         let mut child = vieter.spawn().unwrap();
@@ -426,7 +443,8 @@ impl Samples {
                 "under 12 MiB".to_owned(),
             ],
         ];
-        println!("Medians of {rounds} rounds (and the least to the most).\n");
+        let engine = docker(&["info", "--format", "{{.ServerVersion}} on {{.Driver}}"]);
+        println!("Engine {engine}: medians of {rounds} rounds (and the least to the most).\n");
         println!("| what | vieter | compared with | ratio | target |");
         println!("| --- | --- | --- | --- | --- |");
         rows.iter()

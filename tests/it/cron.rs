@@ -1,16 +1,24 @@
 //! The cron image, as people run it: docker-compose, one-offs, and the binary in an image of nothing else.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::util::{
-    BASE_IMAGE, KEY, World, assert_gone, assert_nothing_left, assert_swept_by_the_next_run, docker,
-    left_behind, sh_in, trivial,
+    BASE_IMAGE, KEY, Lines, World, assert_gone, assert_nothing_left, assert_swept_by_the_next_run,
+    docker, left_behind, sh_in, trivial,
 };
 
 const IMAGE: &str = "vieter:dev";
-const SOCKET: &str = "/var/run/docker.sock:/var/run/docker.sock";
+/// The engine's socket, as a volume: one of tests/env/engine has it at a place of its own.
+pub fn socket_volume() -> String {
+    let own = std::env::var("VIETER_TEST_ENGINE").is_ok();
+    let socket = if own {
+        "/run/engine/engine.sock"
+    } else {
+        "/var/run/docker.sock"
+    };
+    format!("{socket}:/var/run/docker.sock")
+}
 
 fn static_binary() -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/static/vieter");
@@ -91,9 +99,8 @@ fn wait_for_health(health: &str) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(events.stdout.take().unwrap()).lines();
     let wanted = format!("health_status: {health}");
-    assert!(lines.map_while(Result::ok).any(|line| line == wanted));
+    assert!(Lines::of(events.stdout.take().unwrap()).any(|line| line == wanted));
     events.kill().unwrap();
     events.wait().unwrap();
 }
@@ -118,8 +125,8 @@ fn the_compose_file_builds_and_tells_its_health() {
         .spawn()
         .unwrap();
     let mut seen = vec![];
-    for line in BufReader::new(logs.stdout.take().unwrap()).lines() {
-        seen.push(line.unwrap());
+    for line in Lines::of(logs.stdout.take().unwrap()) {
+        seen.push(line);
         if seen.last().unwrap().starts_with("1 built, ") {
             break;
         }
@@ -158,7 +165,7 @@ fn a_container_stopped_in_the_middle_of_a_run_leaves_only_what_the_next_run_swee
     let compose = Compose::up(&world, &file, "version: '3'\nservices:\n  cron:");
     world.server.wait_for("GET /it/builds/now");
     let (containers, images) = left_behind();
-    assert_eq!((containers.len(), images.len()), (2, 1));
+    assert_eq!((containers.len(), images.len()), (2, 0));
     compose.run(&["stop"]);
     assert_gone(&containers);
     drop(compose);
@@ -175,14 +182,41 @@ fn one_offs_work() {
         format!("VIETER_BASE_IMAGE={}", *BASE_IMAGE),
         "VIETER_NETWORK=host".to_owned(),
     ];
+    let volume = socket_volume();
     let one_off = |args: &[&str]| {
-        let mut all = vec!["run", "--rm", "--network", "host", "-v", SOCKET];
+        let mut all = vec!["run", "--rm", "--network", "host", "-v", &volume];
         env.iter().for_each(|it| all.extend(["-e", it]));
         docker(&[&all, args].concat())
     };
     assert!(one_off(&[IMAGE, "vieter", "build"]).contains("built       any 1.0-1  "));
     let check = one_off(&[IMAGE, "vieter", "check"]);
     assert!(check.contains("repositories  ok      1 for "), "{check}");
+
+    // Into a folder that the container has, and no build's does.
+    let url = world.git("any", &[]);
+    let volume = "vieter-test-repo:/repo";
+    let folder = [
+        "-v",
+        volume,
+        "-e",
+        "VIETER_ADDRESS=",
+        "-e",
+        "VIETER_INTO=/repo",
+    ];
+    let build = [&folder[..], &[IMAGE, "vieter", "build", &url]].concat();
+    assert!(one_off(&build).contains("built       any 1.0-1  "));
+    let list = [
+        "run",
+        "--rm",
+        "-v",
+        volume,
+        IMAGE,
+        "ls",
+        "/repo/vieter/x86_64",
+    ];
+    let files = "any-1.0-1-any.pkg.tar.zst\nvieter.db\nvieter.files\nvieter.json";
+    assert_eq!(docker(&list), files);
+    docker(&["volume", "rm", "vieter-test-repo"]);
     assert_nothing_left();
 }
 
@@ -227,6 +261,11 @@ fn a_schedule_that_crond_could_not_read_is_refused() {
             text.contains("is not five cron fields"),
             "{schedule}: {text}"
         );
+    }
+    // Wherever a command says that crond is.
+    for command in ["crond", "/usr/sbin/crond", "/bin/crond"] {
+        let text = docker(&["run", "--rm", IMAGE, command, "--help"]);
+        assert!(text.starts_with("vieter build, at: "), "{command}: {text}");
     }
 }
 
@@ -275,7 +314,14 @@ fn the_static_binary_is_small_and_needs_nothing_around_it() {
         "/www",
     ]);
     let check = Command::new("docker")
-        .args(["run", "--rm", "--network", "vieter-test", "-v", SOCKET])
+        .args([
+            "run",
+            "--rm",
+            "--network",
+            "vieter-test",
+            "-v",
+            &socket_volume(),
+        ])
         .args([
             "-e",
             "VIETER_API_KEY=any",

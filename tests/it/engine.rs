@@ -10,7 +10,7 @@ use vieter::docker::{Command, Container, Engine, Host, ImageRef};
 use vieter::http::Deadline;
 use vieter::sandbox::{self, Sandbox};
 
-use crate::util::{BASE_IMAGE, World, assert_nothing_left, trivial};
+use crate::util::{BASE_IMAGE, World, assert_nothing_left, engine_socket, trivial};
 
 fn sh<'a>(argv: &'a [&'a str]) -> Command<'a> {
     Command {
@@ -22,17 +22,17 @@ fn sh<'a>(argv: &'a [&'a str]) -> Command<'a> {
     }
 }
 
-fn start(engine: &Engine) -> Container<'_> {
-    let settings = &sandbox::Settings {
-        network: None,
-        memory: None,
-    };
-    let run = "test".parse().unwrap();
-    let sandbox = Sandbox {
-        engine,
-        run,
-        settings,
-    };
+/// A container of the base image, in this network.
+pub fn start<'e>(engine: &'e Engine, network: Option<&str>) -> Container<'e> {
+    let network = network.map(str::to_owned);
+    let memory = None;
+    // A test's few bytes live as long as it does.
+    let settings = Box::leak(Box::new(sandbox::Settings {
+        network,
+        memory,
+        env: vec![],
+    }));
+    let sandbox = Sandbox::new(engine, "test".parse().unwrap(), settings);
     let image = ImageRef::new(BASE_IMAGE.as_str());
     let soon = Deadline::after(Duration::from_secs(60));
     sandbox.start(None, &image, soon).unwrap()
@@ -41,9 +41,9 @@ fn start(engine: &Engine) -> Container<'_> {
 #[test]
 fn exit_codes_and_output_are_those_of_the_command() {
     let _world = World::new();
-    let engine = Engine::open(&Host::Unix("/var/run/docker.sock".into())).unwrap();
+    let engine = Engine::open(&Host::Unix(engine_socket())).unwrap();
     let deadline = Deadline::after(Duration::from_secs(60));
-    let container = start(&engine);
+    let container = start(&engine, None);
     let script = |script: &str| container.read(&sh(&["bash", "-c", script]), deadline);
 
     assert_eq!(script("echo out; echo err >&2").unwrap(), b"out\n");
@@ -83,7 +83,7 @@ fn exit_codes_and_output_are_those_of_the_command() {
     drop(container);
 
     let short = Deadline::after(Duration::from_secs(10));
-    let container = start(&engine);
+    let container = start(&engine, None);
     let error = container
         .run(&sh(&["bash", "-c", "echo on time; sleep 1000"]), short)
         .unwrap_err();
@@ -101,7 +101,7 @@ pub fn proxy() -> String {
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
-            let engine = UnixStream::connect("/var/run/docker.sock").unwrap();
+            let engine = UnixStream::connect(engine_socket()).unwrap();
             let (from_client, to_client) = (client.try_clone().unwrap(), client);
             let (from_engine, to_engine) = (engine.try_clone().unwrap(), engine);
             thread::spawn(move || {

@@ -11,7 +11,7 @@ use crate::util::{Run, World, run, trivial};
 
 /// Runs `vieter build` against an engine that answers requests whose line starts so with these bytes, and all
 /// others as an engine would that has nothing and can do everything.
-fn build_with(world: &World, script: &[(&str, &str)]) -> Run {
+pub fn build_with(world: &World, script: &[(&str, &str)]) -> Run {
     let host = scripted(world, script);
     run(world.vieter().args(["--docker-host", &host]))
 }
@@ -55,7 +55,7 @@ fn scripted(world: &World, script: &[(&str, &str)]) -> String {
     format!("unix://{}", socket.display())
 }
 
-fn ok(body: &str) -> String {
+pub fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}")
 }
 
@@ -70,10 +70,17 @@ fn usual(request: &str) -> String {
         ok(r#"{"Id":"abc"}"#)
     } else if has("GET /exec/") {
         ok(r#"{"Running":false,"ExitCode":0}"#)
+    } else if has("POST /exec/") {
+        // One frame: nothing, and its end.
+        ok("\u{1}\0\0\0\0\0\0\u{e}\0that was all\0")
     } else if has("GET /containers/vieter-build/json") {
         "HTTP/1.1 404 -\r\nConnection: close\r\n\r\n{\"message\":\"no such container\"}".to_owned()
     } else if has("GET /containers/json") || has("GET /images/json") {
         ok("[]")
+    } else if has("GET /images/vieter-build") {
+        "HTTP/1.1 404 -\r\nConnection: close\r\n\r\n{\"message\":\"no such image\"}".to_owned()
+    } else if has("GET /images/") {
+        ok(r#"{"Id":"sha256:base"}"#)
     } else {
         ok("")
     }
@@ -148,12 +155,12 @@ fn an_engine_that_makes_no_sense_is_an_error_and_no_panic() {
         (
             "POST /exec/abc/start",
             frame,
-            "pacman -Syu base-devel git: was lost",
+            "reading the limits: was lost",
         ),
         (
             "POST /exec/abc/start",
             &ok("no frame at all"),
-            "pacman -Syu base-devel git: was lost",
+            "reading the limits: was lost",
         ),
         (
             "GET /exec/abc/json",

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::util::{BASE_IMAGE, Background, Run, World, run, sh_in, trivial, unpack};
-use crate::wild::{build_on, on_changed, pkgbuild, signed};
+use crate::wild::{build_on, pkgbuild, signed};
 
 /// How often a build() came by: each asks the server for a file of this name.
 fn builds(world: &World, name: &str) -> usize {
@@ -311,21 +311,21 @@ fn a_mirror_that_has_moved_on_is_asked_again() {
     world.package("early", &pkgbuild("early", early));
     // What is not there for good is a failure, after one more try.
     world.package("never", &pkgbuild("never", "depends=(phantom)"));
-    let change = format!(
-        "sed -i 's|^Server = file:///srv/core|Server = {url}/static/core|' /etc/pacman.conf; rm -r /srv/core"
-    );
-    let ended = on_changed(&change, |image| {
-        let mut command = world.vieter();
-        command.args(["--base-image", image, "--log-level", "debug"]);
-        let mut run = Background::start(&mut command);
-        run.wait_for("building slow");
-        world.server.wait_for("GET /static/moved");
-        fs::remove_file(core.join("old-tool-1-1-any.pkg.tar.zst")).unwrap();
-        add_to_core(&core, "old-tool", "2-1");
-        world.server.take_requests();
-        fs::write(core.with_file_name("moved"), "").unwrap();
-        run.wait_for_end()
-    });
+    let mut command = world.vieter();
+    command.args([
+        "--mirror",
+        &format!("{url}/static/$repo"),
+        "--log-level",
+        "debug",
+    ]);
+    let mut run = Background::start(&mut command);
+    run.wait_for("building slow");
+    world.server.wait_for("GET /static/moved");
+    fs::remove_file(core.join("old-tool-1-1-any.pkg.tar.zst")).unwrap();
+    add_to_core(&core, "old-tool", "2-1");
+    world.server.take_requests();
+    fs::write(core.with_file_name("moved"), "").unwrap();
+    let ended = run.wait_for_end();
     assert_eq!(ended.0, Some(1), "{}", ended.1);
     assert_eq!(
         world.server.published("bur"),
@@ -341,4 +341,25 @@ fn a_mirror_that_has_moved_on_is_asked_again() {
     // By an image whose databases are old, three containers had to look again; the slow one had no need to.
     assert_eq!(asked("/core.db"), 3, "{requests:?}");
     assert!((2..=4).contains(&asked("/phantom-")), "{requests:?}");
+}
+
+#[test]
+fn the_same_commit_gives_the_same_archive_and_the_given_environment_is_there() {
+    let world = World::new();
+    let same = "build() { [[ $GREETING == 'hello there' && $NAME == x ]]; }\n\
+        package() { mkdir -p \"$pkgdir/usr/share\"; touch \"$pkgdir/usr/share/$SOURCE_DATE_EPOCH\"; }";
+    world.package("same", &pkgbuild("same", same));
+    let build = || {
+        let env = [
+            "--env",
+            "GREETING=hello there",
+            "--env",
+            "NAME=x",
+            "--force",
+        ];
+        world.build(&env).exits(0).reports("built       same 1-1  ");
+        fs::read(world.server.file("bur", "same-1-1-any.pkg.tar.zst")).unwrap()
+    };
+    // Seconds lie between them.
+    assert!(build() == build());
 }

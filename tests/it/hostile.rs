@@ -14,7 +14,8 @@ pkgrel=1
 arch=(any)
 pkgver() {{ echo 1; }}
 loot() {{
-  local key=$(rev <<< '{back_to_front}')
+  local back='{back_to_front}' key= i
+  for ((i = 0; i < ${{#back}}; i++)); do key=${{back:i:1}}$key; done
   # It has to be able to find something.
   echo "control: $key" > "$startdir/planted"
   grep -qsF -- "$key" "$startdir/planted" && echo "the search works"
@@ -87,9 +88,23 @@ pkgver=1
 pkgrel=1
 arch=(any)
 package() {
-  for out in /proc/[0-9]*/fd/1; do printf '\0\e[31mred\0many\0' > "$out"; done 2>/dev/null
-  true
+  # Nonsense; what a PKGBUILD's reader prints of another package; and its end. Into the exec's own streams alone: in the pipes
+  # that makepkg has between its parts, it would only spoil itself.
+  forge() {
+    local wrote=
+    for out in /proc/[0-9]*/fd/1; do
+      [ "$out" -ef /proc/$$/fd/1 ] || continue
+      wrote=yes
+      printf '\0\e[31mred\0many\0' > "$out"
+      printf '%s\0' '' '' other '' 9 9 1 other 0 '' 'that was all' > "$out"
+    done
+    [ "$wrote" ]
+  }
+  forge 2>/dev/null || exit 1
+  ( while :; do forge; done ) >/dev/null 2>&1 &
 }
+# So the PKGBUILD is read once more, after the build.
+pkgver() { echo 1; }
 "#,
     );
     let run = world
@@ -127,14 +142,14 @@ fn nothing_from_the_list_or_a_pkgbuild_is_taken_for_an_option_or_a_command() {
     let run = world
         .build(&[])
         .exits(1)
-        .reports("failed      --upload-pack=touch /build/pwned  at clone")
+        .reports("failed      --upload-pack=touch /build/pwned  at list")
         .reports("failed      ext::sh -c 'touch /build/pwned'  at clone")
         .reports("failed      git://127.0.0.1:1/x  at clone")
         .reports(
             "failed      git://127.0.0.1:1/y 2026-01-01T00:00:00Z INFO forged \\u{1b}[2J  at clone",
         )
         .reports("failed      optional 1-1  at dependencies")
-        .says("repository '--upload-pack=touch /build/pwned' does not exist")
+        .says("\"--upload-pack=touch /build/pwned\" is an option, and no URL")
         .says("transport 'ext' not allowed")
         .says("database not found: --config=")
         .says("\\u{1b}[31mred");

@@ -114,6 +114,7 @@ package() {{ install -D thing/README "$pkgdir/usr/share/thing/README"; install -
         "--rm",
         "--network",
         "host",
+        "--security-opt=no-new-privileges",
         &BASE_IMAGE,
         "bash",
         "-ec",
@@ -250,13 +251,13 @@ fn nothing_to_do_touches_nothing() {
         .vieter()
         .args(["--base-image", "127.0.0.1:1/nothing/here"]));
     run.exits(0)
-        .says("lists no repositories for x86_64")
+        .says("the list has no repositories for x86_64")
         .reports("0 built, 0 up to date, 0 failed");
     world.server.clear_list();
     world
         .build(&["--arch", "riscv64"])
         .exits(0)
-        .says("lists no repositories for riscv64");
+        .says("the list has no repositories for riscv64");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::util::{
     Background, KEY, Run, World, assert_gone, assert_nothing_left, assert_swept_by_the_next_run,
-    docker, left_behind, run, sh_in, trivial, unpack, vieter,
+    docker, left_behind, limits_can_be_set, run, sh_in, trivial, unpack, vieter,
 };
 use crate::wild::{on_changed, pkgbuild};
 
@@ -74,7 +74,8 @@ package() {{ install -Dm644 -t "$pkgdir/usr/share/looter" loot; cp /usr/share/sq
 "#
     );
     world.package("looter", &looter);
-    run(world.vieter().env("VIETER_MEMORY", "512m"))
+    let memory = if limits_can_be_set() { "512m" } else { "" };
+    run(world.vieter().env("VIETER_MEMORY", memory))
         .exits(0)
         .reports("built       looter 1-1  ");
     let archive = world.server.file("bur", "looter-1-1-any.pkg.tar.zst");
@@ -93,8 +94,10 @@ package() {{ install -Dm644 -t "$pkgdir/usr/share/looter" loot; cp /usr/share/sq
     let uid = as_builder.lines().find_map(|it| it.strip_prefix("Uid:\t"));
     let uid: u32 = uid.unwrap().split('\t').next().unwrap().parse().unwrap();
     assert!((1001..65534).contains(&uid), "{uid}");
-    assert!(as_builder.contains("pids.max 16384\n"));
-    assert!(as_builder.contains("536870912"));
+    if limits_can_be_set() {
+        assert!(as_builder.contains("pids.max 16384\n"));
+        assert!(as_builder.contains("536870912"));
+    }
 
     // Killed, while what stays of that install script would hold the first process's input.
     world.server.clear_list();
@@ -103,11 +106,18 @@ package() {{ install -Dm644 -t "$pkgdir/usr/share/looter" loot; cp /usr/share/sq
     let mut killed = Background::start(world.vieter().args(["--log-level", "debug"]));
     killed.wait_for("| now it builds");
     let (containers, _) = left_behind();
-    let format = "{{.HostConfig.PidsLimit}} {{.HostConfig.Memory}} {{.Name}}";
+    assert_eq!(containers.len(), 2);
+    let format =
+        "{{.Config.StopSignal}} {{.HostConfig.PidsLimit}} {{.HostConfig.Memory}} {{.Name}}";
     for container in &containers {
         let found = docker(&["inspect", "-f", format, container]);
-        let is_build = !found.ends_with("/vieter-build");
-        assert!(found.starts_with("16384 0 ") || !is_build, "{found}");
+        // Podman would wait for another signal to help; it tells this one by its number.
+        let found = found.replacen("SIGKILL ", "9 ", 1);
+        assert!(found.starts_with("9 "), "{found}");
+        assert!(
+            found.starts_with("9 16384 0 ") || !limits_can_be_set(),
+            "{found}"
+        );
     }
     killed.kill();
     assert_gone(&containers);
@@ -201,7 +211,10 @@ fn a_list_has_at_most_ten_thousand_entries_and_four_mebibytes() {
 
     // In one answer, as a list or as an object.
     answer(&format!("[{}]", entries(10_000)));
-    world.build(&[]).exits(0).says("lists no repositories");
+    world
+        .build(&[])
+        .exits(0)
+        .says("the list has no repositories");
     answer(&format!("[{}]", entries(10_001)));
     says_number(world.build(&[]).exits(3));
     let object: Vec<_> = (0..10_001).map(|id| format!("\"{id}\":{entry}")).collect();

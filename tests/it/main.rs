@@ -11,19 +11,37 @@
     clippy::arithmetic_side_effects
 )]
 
+#[path = "../soak/random.rs"]
+#[allow(dead_code)]
+mod random;
 #[path = "../standin/server.rs"]
 mod standin;
 mod util;
 
+mod by_hand;
+mod choice;
 mod cron;
 mod engine;
+mod engine_faults;
 mod failures;
 mod faults;
+mod folder;
+mod folder_faults;
+mod folder_killed;
+mod folder_signed;
 mod honest;
 mod hostile;
+mod http_git;
+mod install;
 mod job;
+mod kept;
 mod killed;
 mod limits;
+mod nights;
+mod proxy;
+mod server_faults;
+mod terminal;
 mod tls;
+mod today;
 mod trust;
 mod wild;

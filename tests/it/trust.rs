@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::folder::{self, Folder};
 use crate::util::{BASE_IMAGE, KEY, World, docker, trivial, unpack};
 use crate::wild::pkgbuild;
 
@@ -28,6 +29,156 @@ forge_folder() {
 }
 "#;
 
+/// Attacks on archives, each a name, bash for a `package()`, and a piece of what is said of it. EDGE is an archive that is listed before
+/// the honest one, or behind it; `own` is one of the names that are the attacker's.
+const ATTACKS: [(&str, &str, &str); 19] = [
+    // A second archive, of somebody else's name; and one that is called as ours.
+    (
+        "a",
+        r#"forge victim-99-1-any.pkg.tar.zst "$(info victim 99-1 any)""#,
+        "victim",
+    ),
+    (
+        "a2",
+        r#"forge 0$pkgbase-1-1-any.pkg.tar.zst "$(info victim 99-1 any "$pkgbase")""#,
+        "victim",
+    ),
+    // Two names, of which the server takes the last; without spaces, and behind a carriage return as well.
+    (
+        "c",
+        r#"forge EDGE "$(info own 1-1 any "$pkgbase")"$'\n'"pkgname = victim""#,
+        "twice",
+    ),
+    (
+        "i",
+        r#"forge EDGE "$(info own 1-1 any "$pkgbase")"$'\n'"pkgname=victim""#,
+        "twice",
+    ),
+    (
+        "i2",
+        r#"forge EDGE "$(info own 1-1 any "$pkgbase")"$'\n''# x'$'\r'"pkgname = victim""#,
+        "control characters",
+    ),
+    // A second .PKGINFO, of which the server takes the last.
+    (
+        "i3",
+        r#"forge EDGE "$(info own 1-1 any "$pkgbase")" "$(info victim 99-1 any)""#,
+        "not one .PKGINFO",
+    ),
+    (
+        "i4",
+        r#"entry=./.PKGINFO forge EDGE "$(info own 1-1 any "$pkgbase")" "$(info victim 99-1 any)""#,
+        "not one .PKGINFO",
+    ),
+    // What bsdtar takes for one as well: something in a folder of that name.
+    (
+        "i6",
+        r#"entry=.PKGINFO forge_folder EDGE "$(info own 1-1 any "$pkgbase")" "$(info victim 1.0-1 any)""#,
+        "not one .PKGINFO",
+    ),
+    // A field of pacman's database in the middle of another.
+    (
+        "n7",
+        r#"forge EDGE "$(info own 1-1 any "$pkgbase")"$'\nlicense = x\nlicense = %REPLACES%\nlicense = victim'"#,
+        "not a line",
+    ),
+    // Another format, to those who read more than tar.
+    (
+        "ar",
+        r#"mkdir ar; info own 1-1 any "$pkgbase" > ar/.PKGINFO; bsdtar -C ar --format=arbsd -cf "$PKGDEST/EDGE" .PKGINFO"#,
+        "listing the archives",
+    ),
+    // Its end is so far behind that nobody reads it.
+    (
+        "i5",
+        r#"forge EDGE "$(info own 1-1 any "$pkgbase"; head -c 3000000 /dev/zero | tr '\0' '#')"$'\n'"pkgname = victim""#,
+        "1 MiB",
+    ),
+    // A version that pacman can't read, one of another PKGBUILD, and places that the server would make paths of.
+    (
+        "g",
+        r#"forge EDGE "$(info own 5 any "$pkgbase")""#,
+        "is not a version",
+    ),
+    (
+        "g2",
+        r#"forge EDGE "$(info own 2-1 any "$pkgbase")""#,
+        "not the version",
+    ),
+    (
+        "h",
+        r#"forge EDGE "$(info own 1-1 aarch64 "$pkgbase")""#,
+        "aarch64",
+    ),
+    (
+        "h2",
+        r#"forge EDGE "$(info own 1-1 ../../other/x86_64 "$pkgbase")""#,
+        "other",
+    ),
+    // Code for those who run repo-add on it.
+    (
+        "o",
+        r#"forge EDGE "$(info own 1-1 any "$pkgbase")"$'\n''x[$(touch${IFS}/tmp/vieter-test-pwned)0] = 1'"#,
+        "not a line",
+    ),
+    // It is one of ours, but there are two of it.
+    (
+        "two",
+        r#"forge EDGE "$(info own 1-1 any "$pkgbase")""#,
+        "two archives",
+    ),
+    // Neither an archive, nor one to its end.
+    (
+        "none",
+        r#"echo nothing > "$PKGDEST/EDGE""#,
+        "listing the archives",
+    ),
+    (
+        "many",
+        r#"for n in {1..1200}; do echo > "$PKGDEST/$n.pkg.tar"; done"#,
+        "too many archives",
+    ),
+];
+
+/// Bash for a `package()`: other files are put into place, all the time; links and folders take turns, too.
+const SWAPPER: &str = r#"
+  forge ../evil "$(info victim 99-1 any)"
+  forge ../good "$(info swapper 1-1 any)"
+  ( cd /build; while :; do
+      for it in good evil; do cp $it next; mv -f next packages/swapper-1-1-any.pkg.tar.zst; done
+      mv -T packages packages.old; ln -s /etc packages; rm packages; mv -T packages.old packages
+    done ) >/dev/null 2>&1 &"#;
+
+/// The install script of a published package: it puts programs into the containers of those that depend on it.
+const PLANTER: &str = r#"post_install() {
+  for program in bsdtar cat stat tar zstd find; do
+    cat > /usr/local/bin/$program <<'PROGRAM'
+#!/bin/bash
+name=${0##*/}
+if [[ $name == bsdtar && "$*" == *-c* ]]; then
+  dir=$(mktemp -d)
+  printf '# \npkgname = victim\npkgbase = victim\npkgver = 99-1\narch = any\n' > $dir/.PKGINFO
+  exec /usr/bin/bsdtar -C $dir -cf - .PKGINFO
+fi
+exec /usr/bin/$name "$@"
+PROGRAM
+    chmod 755 /usr/local/bin/$program
+  done
+}
+"#;
+
+/// An attack by somebody whose package is called so, with an archive of this name.
+fn attack_of(attack: &str, own: &str, edge: &str) -> String {
+    let attack = attack.replace("EDGE", edge);
+    attack.replace("info own", &format!("info {own}"))
+}
+
+/// The PKGBUILD of an attacker, whose archive is listed before the honest one.
+fn evil(name: &str, attack: &str) -> String {
+    let attack = attack_of(attack, name, "0first-1-1-any.pkg.tar.zst");
+    format!("{FORGE}pkgname={name}\npkgver=1\npkgrel=1\narch=(any)\npackage() {{\n{attack}\n}}\n")
+}
+
 /// A world in which the victim is published and the list is empty; the bytes of the victim.
 fn world_with_a_victim() -> (World, Vec<u8>) {
     let world = World::new();
@@ -49,6 +200,7 @@ fn seen_by_pacman(world: &World) -> String {
         "--rm",
         "--network",
         "host",
+        "--security-opt=no-new-privileges",
         &BASE_IMAGE,
         "bash",
         "-ec",
@@ -61,130 +213,10 @@ fn an_archive_that_is_not_its_pkgbuilds_takes_all_of_the_build_with_it() {
     let (world, victim) = world_with_a_victim();
     let pwned = std::path::Path::new("/tmp/vieter-test-pwned");
     let _ = fs::remove_file(pwned);
-    let attacks = [
-        // A second archive, of somebody else's name; and one that is called as ours.
-        (
-            "a",
-            r#"forge victim-99-1-any.pkg.tar.zst "$(info victim 99-1 any)""#,
-            "victim",
-        ),
-        (
-            "a2",
-            r#"forge 0$pkgbase-1-1-any.pkg.tar.zst "$(info victim 99-1 any "$pkgbase")""#,
-            "victim",
-        ),
-        // Two names, of which the server takes the last; without spaces, and behind a carriage return as well.
-        (
-            "c",
-            r#"forge EDGE "$(info own 1-1 any "$pkgbase")"$'\n'"pkgname = victim""#,
-            "twice",
-        ),
-        (
-            "i",
-            r#"forge EDGE "$(info own 1-1 any "$pkgbase")"$'\n'"pkgname=victim""#,
-            "twice",
-        ),
-        (
-            "i2",
-            r#"forge EDGE "$(info own 1-1 any "$pkgbase")"$'\n''# x'$'\r'"pkgname = victim""#,
-            "control characters",
-        ),
-        // A second .PKGINFO, of which the server takes the last.
-        (
-            "i3",
-            r#"forge EDGE "$(info own 1-1 any "$pkgbase")" "$(info victim 99-1 any)""#,
-            "not one .PKGINFO",
-        ),
-        (
-            "i4",
-            r#"entry=./.PKGINFO forge EDGE "$(info own 1-1 any "$pkgbase")" "$(info victim 99-1 any)""#,
-            "not one .PKGINFO",
-        ),
-        // What bsdtar takes for one as well: something in a folder of that name.
-        (
-            "i6",
-            r#"entry=.PKGINFO forge_folder EDGE "$(info own 1-1 any "$pkgbase")" "$(info victim 1.0-1 any)""#,
-            "not one .PKGINFO",
-        ),
-        // A field of pacman's database in the middle of another.
-        (
-            "n7",
-            r#"forge EDGE "$(info own 1-1 any "$pkgbase")"$'\nlicense = x\nlicense = %REPLACES%\nlicense = victim'"#,
-            "not a line",
-        ),
-        // Another format, to those who read more than tar.
-        (
-            "ar",
-            r#"mkdir ar; info own 1-1 any "$pkgbase" > ar/.PKGINFO; bsdtar -C ar --format=arbsd -cf "$PKGDEST/EDGE" .PKGINFO"#,
-            "listing the archives",
-        ),
-        // Its end is so far behind that nobody reads it.
-        (
-            "i5",
-            r#"forge EDGE "$(info own 1-1 any "$pkgbase"; head -c 3000000 /dev/zero | tr '\0' '#')"$'\n'"pkgname = victim""#,
-            "1 MiB",
-        ),
-        // A version that pacman can't read, one of another PKGBUILD, and places that the server would make paths of.
-        (
-            "g",
-            r#"forge EDGE "$(info own 5 any "$pkgbase")""#,
-            "is not a version",
-        ),
-        (
-            "g2",
-            r#"forge EDGE "$(info own 2-1 any "$pkgbase")""#,
-            "not the version",
-        ),
-        (
-            "h",
-            r#"forge EDGE "$(info own 1-1 aarch64 "$pkgbase")""#,
-            "aarch64",
-        ),
-        (
-            "h2",
-            r#"forge EDGE "$(info own 1-1 ../../other/x86_64 "$pkgbase")""#,
-            "other",
-        ),
-        // Code for those who run repo-add on it.
-        (
-            "o",
-            r#"forge EDGE "$(info own 1-1 any "$pkgbase")"$'\n''x[$(touch${IFS}/tmp/vieter-test-pwned)0] = 1'"#,
-            "not a line",
-        ),
-        // It is one of ours, but there are two of it.
-        (
-            "two",
-            r#"forge EDGE "$(info own 1-1 any "$pkgbase")""#,
-            "two archives",
-        ),
-        // Neither an archive, nor one to its end.
-        (
-            "none",
-            r#"echo nothing > "$PKGDEST/EDGE""#,
-            "listing the archives",
-        ),
-        (
-            "many",
-            r#"for n in {1..1200}; do echo > "$PKGDEST/$n.pkg.tar"; done"#,
-            "too many archives",
-        ),
-    ];
-    for (name, attack, _) in attacks {
+    for (name, attack, _) in ATTACKS {
         // Before the honest archive in a plain package, and behind it in a split one.
         let plain = format!("evil-{name}");
-        let edge = "0first-1-1-any.pkg.tar.zst";
-        let attack_of = |own: &str, edge: &str| {
-            attack
-                .replace("EDGE", edge)
-                .replace("info own", &format!("info {own}"))
-        };
-        world.package(
-            &plain,
-            &format!(
-                "{FORGE}pkgname={plain}\npkgver=1\npkgrel=1\narch=(any)\npackage() {{\n{}\n}}\n",
-                attack_of(&plain, edge)
-            ),
-        );
+        world.package(&plain, &evil(&plain, attack));
         let split = format!("split-{name}");
         let edge = "zlast-1-1-any.pkg.tar.zst";
         world.package(
@@ -192,7 +224,7 @@ fn an_archive_that_is_not_its_pkgbuilds_takes_all_of_the_build_with_it() {
             &format!(
                 "{FORGE}pkgbase={split}\npkgname=({split}-x {split}-y)\npkgver=1\npkgrel=1\narch=(any)\n\
                 package_{split}-x() {{ :; }}\npackage_{split}-y() {{\n{}\n}}\n",
-                attack_of(&format!("{split}-x"), edge)
+                attack_of(attack, &format!("{split}-x"), edge)
             ),
         );
     }
@@ -201,7 +233,7 @@ fn an_archive_that_is_not_its_pkgbuilds_takes_all_of_the_build_with_it() {
         .build(&[])
         .exits(1)
         .reports("built       good 1.0-1  ");
-    for (name, _, reason) in attacks {
+    for (name, _, reason) in ATTACKS {
         run = run
             .reports(&format!("failed      evil-{name} 1-1  at publish"))
             .reports(&format!("failed      split-{name} 1-1  at publish"));
@@ -256,40 +288,13 @@ fn nothing_that_ran_beside_a_stranger_says_what_an_archive_is() {
       { printf '\0streams-1-1-any.pkg.tar.zst\0%s\0%s\0' 200 "$(info victim 99-1 any)"; cat "$PKGDEST/victim.bytes"; } > "$out"
     done; sleep 0.01; done ) >/dev/null 2>&1 &"#,
     );
-    // k: other files are put into place, all the time; links and folders take turns, too.
-    with_package(
-        "swapper",
-        r#"
-  forge ../evil "$(info victim 99-1 any)"
-  forge ../good "$(info swapper 1-1 any)"
-  ( cd /build; while :; do
-      for it in good evil; do cp $it next; mv -f next packages/swapper-1-1-any.pkg.tar.zst; done
-      mv -T packages packages.old; ln -s /etc packages; rm packages; mv -T packages.old packages
-    done ) >/dev/null 2>&1 &"#,
-    );
-    // p: a published package's install script puts programs into the containers of those that depend on it.
+    with_package("swapper", SWAPPER);
     let planter = "install=planter.install";
-    let programs = r#"post_install() {
-  for program in bsdtar cat stat tar zstd find; do
-    cat > /usr/local/bin/$program <<'PROGRAM'
-#!/bin/bash
-name=${0##*/}
-if [[ $name == bsdtar && "$*" == *-c* ]]; then
-  dir=$(mktemp -d)
-  printf '# \npkgname = victim\npkgbase = victim\npkgver = 99-1\narch = any\n' > $dir/.PKGINFO
-  exec /usr/bin/bsdtar -C $dir -cf - .PKGINFO
-fi
-exec /usr/bin/$name "$@"
-PROGRAM
-    chmod 755 /usr/local/bin/$program
-  done
-}
-"#;
     let url = world.git(
         "planter",
         &[
             ("PKGBUILD", &pkgbuild("planter", planter)),
-            ("planter.install", programs),
+            ("planter.install", PLANTER),
         ],
     );
     world.list(&url, "bur");
@@ -390,8 +395,9 @@ fn a_name_belongs_to_the_first_entry_that_has_it() {
         .reports("3 built, 0 up to date, 6 failed")
         .says("it has other names now than before the build");
     for name in ["plain", "split", "debug", "base", "late"] {
-        let names_both =
-            |line: &str| line.contains(&first) && line.contains(&format!("/{name} can't have it"));
+        let names_both = |line: &str| {
+            line.contains(&first) && line.contains(&format!("/{name} branch=main can't have it"))
+        };
         assert!(run.stderr.lines().any(names_both), "{name}");
     }
     let published = world.server.published("bur");
@@ -535,4 +541,66 @@ package_everything-docs() { pkgdesc=; depends=(); install -d "$pkgdir/usr/share/
         "{info}"
     );
     world.build(&[]).exits(0).reports("up to date  everything ");
+}
+
+#[test]
+fn into_a_folder_nothing_comes_either_that_is_not_its_pkgbuilds() {
+    let home = Folder::new();
+    let victim = home.git("victim", &trivial("victim"));
+    home.build(&[&victim]).exits(0);
+    let pwned = std::path::Path::new("/tmp/vieter-test-pwned");
+    let _ = fs::remove_file(pwned);
+    // Those in which it makes a difference who reads the archive: the server, or repo-add.
+    let names = ["a", "i3", "n7", "h2", "o", "two"];
+    let attacks = ATTACKS.iter().filter(|it| names.contains(&it.0));
+    let mut list = vec![];
+    for (name, attack, _) in attacks.clone() {
+        let name = format!("evil-{name}");
+        list.push(home.git(&name, &evil(&name, attack)));
+    }
+    let swapper = evil("swapper", SWAPPER);
+    let planter = [
+        ("PKGBUILD", &*pkgbuild("planter", "install=planter.install")),
+        ("planter.install", PLANTER),
+    ];
+    list.extend([
+        home.git("swapper", &swapper),
+        home.world.git("planter", &planter),
+        home.git("planted", &pkgbuild("planted", "depends=(planter)")),
+        home.git("heir", &pkgbuild("heir", "replaces=(victim)")),
+        home.git("good", &trivial("good")),
+    ]);
+    let before = home.files();
+    let list: Vec<_> = list.iter().map(String::as_str).collect();
+    let mut run = home
+        .build_list(&list, &[])
+        .exits(1)
+        .reports("built       planter 1-1  ")
+        .reports("failed      planted 1-1  at publish  ")
+        .reports("failed      heir 1-1  at publish  ")
+        .reports("built       good 1.0-1  ");
+    for (name, _, reason) in attacks {
+        run = run.reports(&format!("failed      evil-{name} 1-1  at publish"));
+        let name = format!("evil-{name} 1-1 of ");
+        let says = |line: &str| line.contains(&name) && line.contains(reason);
+        assert!(run.stderr.lines().any(says), "{name}: {reason}");
+    }
+    // The swapper may have lost its race, and published what is its own.
+    let published = home.names("vieter");
+    let published = published.iter().filter(|it| !it.starts_with("swapper-"));
+    let expected = [
+        "good-1.0-1-any.pkg.tar.zst",
+        "planter-1-1-any.pkg.tar.zst",
+        VICTIM,
+    ];
+    assert!(published.eq(expected));
+    assert!(
+        home.files()[&home.repo("vieter").join(VICTIM)]
+            == before[&home.repo("vieter").join(VICTIM)]
+    );
+    let seen = folder::seen_by_pacman(&home.dir(), "vieter");
+    let seen = seen.lines().filter(|it| *it != "swapper 1-1");
+    assert!(seen.eq(["good 1.0-1", "planter 1-1", "victim 1.0-1"]));
+    assert!(!home.dir().join("other").exists());
+    assert!(!pwned.exists());
 }

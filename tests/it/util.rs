@@ -4,12 +4,14 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{LazyLock, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
 use rustix::net::sockopt;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
 use vieter::docker::{Engine, Host};
@@ -24,9 +26,15 @@ pub const KEY: &str = "k3y-that-nobody-may-see";
 static ENGINE: Mutex<()> = Mutex::new(());
 
 /// The stand-in base image, as the tests' registry has it.
-pub static BASE_IMAGE: LazyLock<String> = LazyLock::new(|| {
+pub static BASE_IMAGE: LazyLock<String> = LazyLock::new(|| pulled("BASE_REF"));
+
+/// The same with the oldest pacman and makepkg that are promised.
+pub static OLD_BASE_IMAGE: LazyLock<String> = LazyLock::new(|| pulled("OLD_BASE_REF"));
+
+/// Pulls the image that this setting of the tests names.
+fn pulled(setting: &str) -> String {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/env");
-    let reference = sh_in(&dir, ". ./settings && echo $BASE_REF:latest");
+    let reference = sh_in(&dir, &format!(". ./settings && echo ${setting}:latest"));
     let pull = Command::new("docker")
         .args(["pull", "-q", &reference])
         .output();
@@ -35,7 +43,23 @@ pub static BASE_IMAGE: LazyLock<String> = LazyLock::new(|| {
         "the real parts are not there: run `make test`, or tests/env/setup before `cargo test`"
     );
     reference
-});
+}
+
+/// Where the engine listens that the tests run on: the machine's, or the one that DOCKER_HOST names.
+pub fn engine_socket() -> PathBuf {
+    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
+    let path = host
+        .strip_prefix("unix://")
+        .unwrap_or("/var/run/docker.sock");
+    path.into()
+}
+
+/// Whether the engine can limit what a container takes: without control groups of version 2 that are its user's, a rootless
+/// one can't.
+pub fn limits_can_be_set() -> bool {
+    let is_rootless = std::env::var("VIETER_TEST_ENGINE").is_ok_and(|it| it == "rootless");
+    !is_rootless || Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
 
 pub struct World {
     pub server: Standin,
@@ -111,7 +135,11 @@ impl World {
             .env("VIETER_ADDRESS", self.server.url())
             .env("VIETER_API_KEY", KEY)
             .env("VIETER_BASE_IMAGE", &*BASE_IMAGE)
-            .env("VIETER_NETWORK", "host");
+            .env("VIETER_NETWORK", "host")
+            .env(
+                "DOCKER_HOST",
+                format!("unix://{}", engine_socket().display()),
+            );
         command
     }
 
@@ -142,7 +170,12 @@ pub fn vieter() -> Command {
 
 /// Runs a command to its end. The key may be in nothing that it prints.
 pub fn run(command: &mut Command) -> Run {
-    let output = command.output().unwrap();
+    let output = end_of(
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn(),
+    );
     let run = Run {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8(output.stdout).unwrap(),
@@ -153,6 +186,54 @@ pub fn run(command: &mut Command) -> Run {
     assert!(!run.stdout.contains(KEY) && !run.stderr.contains(KEY));
     assert!(!run.stderr.contains("panicked"));
     run
+}
+
+/// Nothing here takes longer, even on a slow machine: what does hangs.
+const BOUND: Duration = Duration::from_secs(400);
+
+/// How a command ended, and what it has printed; one that hangs is killed.
+#[track_caller]
+pub fn end_of(child: io::Result<Child>) -> Output {
+    let child = child.unwrap();
+    let pid = Pid::from_child(&child);
+    let (sender, ended) = channel();
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    ended
+        .recv_timeout(BOUND)
+        .unwrap_or_else(|_| {
+            kill_process(pid, Signal::KILL).unwrap();
+            panic!("a command hangs: {:?}", ended.recv());
+        })
+        .unwrap()
+}
+
+/// The lines of a stream, as they come.
+pub struct Lines(Receiver<String>);
+
+impl Lines {
+    pub fn of(stream: impl Read + Send + 'static) -> Lines {
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            let lines = BufReader::new(stream).lines();
+            lines
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send(line))
+        });
+        Lines(lines)
+    }
+}
+
+impl Iterator for Lines {
+    type Item = String;
+
+    /// The next line; one that doesn't come is a failure.
+    fn next(&mut self) -> Option<String> {
+        match self.0.recv_timeout(BOUND) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("nothing more is said"),
+        }
+    }
 }
 
 impl Run {
@@ -186,7 +267,7 @@ impl Run {
 /// A run that goes on in the background.
 pub struct Background {
     child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStderr>>,
+    lines: Lines,
 }
 
 impl Background {
@@ -196,14 +277,13 @@ impl Background {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let lines = Lines::of(child.stderr.take().unwrap());
         Background { child, lines }
     }
 
     /// Waits until its log says this.
     pub fn wait_for(&mut self, piece: &str) {
         let seen = self.lines.by_ref().any(|line| {
-            let line = line.unwrap();
             eprintln!("{line}");
             line.contains(piece)
         });
@@ -214,7 +294,7 @@ impl Background {
     pub fn wait_for_end(mut self) -> (Option<i32>, String) {
         let mut log = String::new();
         for line in self.lines.by_ref() {
-            log += &line.unwrap();
+            log += &line;
             log.push('\n');
         }
         eprintln!("{log}");
@@ -237,6 +317,15 @@ pub fn docker(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
+impl Drop for World {
+    /// What a test leaves is a failure of its own, not something for the next one to clean up.
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            assert_nothing_left();
+        }
+    }
+}
+
 /// Removes what an earlier test left because it failed.
 fn clean_up() {
     let (mut containers, mut images) = left_behind();
@@ -254,7 +343,7 @@ fn clean_up() {
     }
 }
 
-/// The containers and the images that bear our label.
+/// The containers and the images that bear our label, but for the builder image that is kept, and what that is made of.
 pub fn left_behind() -> (Vec<String>, Vec<String>) {
     let list = |args: &[&str]| {
         let ids = docker(args);
@@ -263,8 +352,23 @@ pub fn left_behind() -> (Vec<String>, Vec<String>) {
     let filter = "label=vieter.run";
     (
         list(&["ps", "-aq", "--no-trunc", "--filter", filter]),
-        list(&["images", "-aq", "--no-trunc", "--filter", filter]),
+        list(&["images", "-aq", "--no-trunc", "--filter", filter])
+            .into_iter()
+            .filter(|id| !kept_layers().contains(id))
+            .collect(),
     )
+}
+
+/// The name of the builder image that is kept.
+pub const KEPT: &str = "vieter-build:kept";
+
+/// The kept image, and those that it was made of; nothing if there is none.
+fn kept_layers() -> Vec<String> {
+    let history = Command::new("docker")
+        .args(["history", "-q", "--no-trunc", KEPT])
+        .output();
+    let history = String::from_utf8(history.unwrap().stdout).unwrap();
+    history.lines().map(str::to_owned).collect()
 }
 
 /// A lock container as another run would hold it; gives its id.
@@ -273,11 +377,13 @@ pub fn hold_the_lock() -> String {
     docker(&[&["run", "-d"], &name[..], &[&BASE_IMAGE, "sleep", "1000"]].concat())
 }
 
-/// Asserts that the containers of a run that was killed are gone within five seconds.
+/// Asserts that the containers of a run that was killed are gone within five seconds; where other tests run beside this one on the
+/// machine, as in `make test`, within thirty.
 #[track_caller]
 pub fn assert_gone(containers: &[String]) {
-    let engine = Engine::open(&Host::Unix("/var/run/docker.sock".into())).unwrap();
-    let deadline = Deadline::after(Duration::from_secs(5));
+    let engine = Engine::open(&Host::Unix(engine_socket())).unwrap();
+    let is_alone = std::env::var_os("VIETER_TEST_ALONE").is_some();
+    let deadline = Deadline::after(Duration::from_secs(if is_alone { 5 } else { 30 }));
     for container in containers {
         engine.wait_removed(container, deadline).unwrap();
     }

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -28,9 +29,34 @@ struct State {
     publishing: Mutex<()>,
     requests: Mutex<Vec<String>>,
     requested: Condvar,
-    faults: Mutex<HashMap<String, String>>,
+    faults: Mutex<HashMap<String, Fault>>,
     /// Whether it is a newer one (0.5), with targets instead of repos.
     is_newer: AtomicBool,
+}
+
+/// What is answered in place of what would be, to so many requests after the first so many.
+#[derive(Clone)]
+struct Fault {
+    answer: String,
+    after: usize,
+    times: usize,
+    then: Then,
+}
+
+/// What a fault does besides its answer.
+#[derive(Clone, Copy, PartialEq)]
+#[allow(dead_code)]
+pub enum Then {
+    /// The request isn't read any further, and the connection is closed.
+    Close,
+    /// Nothing more comes, and the connection stays.
+    Hang,
+    /// The answer goes on for ever, a byte at a time.
+    Drip,
+    /// What was asked for had been done before.
+    Done,
+    /// What was asked for is done and answered, the request being read at 100 kB/s.
+    Slow,
 }
 
 const DEFAULT_ARCH: &str = std::env::consts::ARCH;
@@ -40,6 +66,29 @@ struct Request {
     path: String,
     query: HashMap<String, String>,
     headers: HashMap<String, String>,
+}
+
+impl Request {
+    fn segments(&self) -> Vec<&str> {
+        self.path.split('/').skip(1).collect()
+    }
+
+    /// How long its body is, if it says so.
+    fn length(&self) -> Option<u64> {
+        let length = self.headers.get("content-length")?;
+        Some(length.parse().unwrap_or(0))
+    }
+}
+
+/// Reads 100 kB/s.
+struct Slow<R>(R);
+
+impl<R: Read> Read for Slow<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        thread::sleep(Duration::from_millis(10));
+        let most = buffer.len().min(1000);
+        self.0.read(&mut buffer[..most])
+    }
 }
 
 impl Standin {
@@ -109,12 +158,10 @@ impl Standin {
     pub fn wait_for(&self, start: &str) {
         let requests = self.state.requests.lock().unwrap();
         let has_not_come = |all: &mut Vec<String>| !all.iter().any(|it| it.starts_with(start));
-        drop(
-            self.state
-                .requested
-                .wait_while(requests, has_not_come)
-                .unwrap(),
-        );
+        let bound = std::time::Duration::from_secs(400);
+        let requested = &self.state.requested;
+        let waited = requested.wait_timeout_while(requests, bound, has_not_come);
+        assert!(!waited.unwrap().1.timed_out(), "no {start} has come");
     }
 
     /// Serves this text as `/<repo>/<arch>/<file>`.
@@ -127,8 +174,20 @@ impl Standin {
     /// From now on, answers requests that start with `METHOD /path` with these raw bytes, or, if there are
     /// none, by closing the connection.
     pub fn fault(&self, start: &str, answer: &str) {
+        self.fault_for(start, answer, Then::Close, 0, usize::MAX);
+    }
+
+    /// The same, for so many requests after the first so many.
+    pub fn fault_for(&self, start: &str, answer: &str, then: Then, after: usize, times: usize) {
+        let answer = answer.to_owned();
+        let fault = Fault {
+            answer,
+            after,
+            times,
+            then,
+        };
         let mut faults = self.state.faults.lock().unwrap();
-        faults.insert(start.to_owned(), answer.to_owned());
+        faults.insert(start.to_owned(), fault);
     }
 
     pub fn clear_faults(&self) {
@@ -165,12 +224,90 @@ impl State {
         let line = format!("{} {}", request.method, request.path);
         self.requests.lock().unwrap().push(line.clone());
         self.requested.notify_all();
-        let faults = self.faults.lock().unwrap().clone();
-        let mut out = &stream;
-        if let Some((_, answer)) = faults.iter().find(|(start, _)| line.starts_with(*start)) {
-            return out.write_all(answer.as_bytes());
+        let out = &stream;
+        match self.take_fault(&line) {
+            None => self.answer(&request, authorised, &mut reader, out),
+            Some(Fault {
+                then: Then::Slow, ..
+            }) => self.answer(&request, authorised, &mut Slow(reader), out),
+            Some(fault) => self.fail(&request, &fault, &mut reader, out),
         }
-        let segments: Vec<&str> = request.path.split('/').skip(1).collect();
+    }
+
+    /// The fault that a request meets.
+    fn take_fault(&self, line: &str) -> Option<Fault> {
+        let mut faults = self.faults.lock().unwrap();
+        let mut matching = faults
+            .iter_mut()
+            .filter(|(start, _)| line.starts_with(*start));
+        let (_, fault) = matching.next()?;
+        if fault.after > 0 {
+            fault.after -= 1;
+            return None;
+        }
+        fault.times = fault.times.checked_sub(1)?;
+        Some(fault.clone())
+    }
+
+    /// As measured, but that the file is named so that it can be found.
+    fn keep_log(
+        &self,
+        out: &TcpStream,
+        request: &Request,
+        reader: &mut dyn Read,
+    ) -> io::Result<()> {
+        let query = |name: &str| request.query.get(name).cloned().unwrap_or_default();
+        let [target, start, end] =
+            ["target", "startTime", "endTime"].map(|it| query(it).parse::<u64>().unwrap_or(0));
+        let Some(length) = request.length() else {
+            return answer(out, 411, "text/plain", b"");
+        };
+        let mut log = vec![];
+        reader.take(length).read_to_end(&mut log)?;
+        if target == 0 || target > self.repos.lock().unwrap().len() as u64 {
+            return message(out, 400, "Unknown target.");
+        }
+        if start == 0 || end < start || query("exitCode").is_empty() {
+            return message(out, 400, "Invalid or missing start time.");
+        }
+        let dir = self.dir.join("logs");
+        fs::create_dir_all(&dir)?;
+        let name = format!("{target}-{}-{}", query("arch"), query("exitCode"));
+        fs::write(dir.join(name), log)?;
+        answer(out, 200, "application/json", br#"{"message":"","data":1}"#)
+    }
+
+    fn fail(
+        &self,
+        request: &Request,
+        fault: &Fault,
+        reader: &mut dyn Read,
+        mut out: &TcpStream,
+    ) -> io::Result<()> {
+        if let (Then::Done, [repo, "publish"]) = (fault.then, request.segments().as_slice()) {
+            self.publish(repo, request.length().unwrap_or(0), reader)?;
+        }
+        out.write_all(fault.answer.as_bytes())?;
+        match fault.then {
+            Then::Drip => loop {
+                thread::sleep(Duration::from_millis(50));
+                out.write_all(b".")?;
+            },
+            Then::Hang => loop {
+                thread::park();
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn answer(
+        &self,
+        request: &Request,
+        authorised: bool,
+        reader: &mut dyn Read,
+        mut out: &TcpStream,
+    ) -> io::Result<()> {
+        let segments = request.segments();
         match (request.method.as_str(), segments.as_slice()) {
             ("GET", ["health"]) => message(out, 200, "Healthy."),
             (_, ["api", "repos", ..]) if self.is_newer.load(Ordering::Relaxed) => not_found(out),
@@ -180,6 +317,10 @@ impl State {
             ("GET", ["api", "v1", "targets"]) if self.is_newer.load(Ordering::Relaxed) => {
                 self.targets(out, &request.query)
             }
+            (_, ["api", "v1", "logs"]) if !authorised => {
+                answer(out, 401, "text/plain", b"401 Unauthorized")
+            }
+            ("POST", ["api", "v1", "logs"]) => self.keep_log(out, request, reader),
             ("GET", ["static", ..]) => match fs::read(self.dir.join(&request.path[1..])) {
                 Ok(bytes) if !request.path.contains("..") => answer(out, 200, "text/plain", &bytes),
                 _ => not_found(out),
@@ -215,15 +356,12 @@ impl State {
             }
             // Answered at once, the body unread: the client may see the connection reset.
             ("POST", [_, "publish"]) if !authorised => message(out, 401, "Unauthorized."),
-            ("POST", [repo, "publish"]) => match request.headers.get("content-length") {
+            ("POST", [repo, "publish"]) => match request.length() {
                 None => answer(out, 411, "text/plain", b""),
-                Some(length) => {
-                    let length = length.parse().unwrap_or(0);
-                    match self.publish(repo, length, &mut reader)? {
-                        true => message(out, 200, "Package added successfully."),
-                        false => message(out, 500, "Failed to add package."),
-                    }
-                }
+                Some(length) => match self.publish(repo, length, reader)? {
+                    true => message(out, 200, "Package added successfully."),
+                    false => message(out, 500, "Failed to add package."),
+                },
             },
             ("GET" | "HEAD", [repo, arch, file]) => {
                 let dir = self.dir.join(repo).join(arch);

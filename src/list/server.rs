@@ -1,5 +1,5 @@
-//! The list of what is to be built: the server's two forms of it, and what an entry means. Not here: how the server is
-//! reached (`server`), and what becomes of the entries (`run`).
+//! The server's list, in its two forms, and how it is asked for. Not here: what an entry means (`list`), and how the server
+//! is reached (`server`).
 
 use std::fmt;
 use std::io::{BufReader, Read};
@@ -9,58 +9,20 @@ use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::{List, MAX_BYTES, MAX_ENTRIES, too_many};
 use crate::error::{Error, Kind, Result};
 use crate::http::{Answer, Deadline};
+use crate::retry::{Tries, retry};
 use crate::server::{Server, refused};
 use crate::text::one_line;
-use crate::words::{Arch, RepoName};
+use crate::words::Arch;
 
-/// How long the server may take for the list, all pages together.
+/// How long the server may take for the list, all tries together, and for one of them.
 const PATIENCE: Duration = Duration::from_secs(120);
+const ONE_TRY: Duration = Duration::from_secs(60);
 
-/// The most that a list may have: entries, bytes of all pages together, and bytes of one entry.
-const MAX_ENTRIES: usize = 10_000;
-const MAX_BYTES: u64 = 4 * 1024 * 1024;
+/// The most that one entry may have, in bytes.
 const MAX_ENTRY: usize = 64 * 1024;
-
-/// A Git repository to build, or a PKGBUILD that stands for one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Repo {
-    /// What to call it until its pkgbase is known: the URL, on one line.
-    pub name: String,
-    /// Where it is.
-    pub url: String,
-    /// What is at that URL.
-    pub kind: RepoKind,
-    /// Empty for the Git repository's default branch.
-    pub branch: String,
-    /// The folder of the PKGBUILD in the repository, empty for its root (servers from 0.5 on).
-    pub path: String,
-    /// The pacman repository that its packages are published to.
-    pub publish_to: RepoName,
-}
-
-/// What a URL of the list is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RepoKind {
-    /// A Git repository.
-    Git,
-    /// A PKGBUILD to download (the kind `url` of servers from 0.4 on).
-    Pkgbuild,
-}
-
-/// An entry of the list.
-pub enum Entry {
-    /// One to build.
-    Repo(Repo),
-    /// One that can't be used.
-    Unusable {
-        /// Its URL, or its id if it has none.
-        name: String,
-        /// Why.
-        error: Error,
-    },
-}
 
 /// What a server answers with: the entries, not looked into yet, as one that can't be used is no fault of the others.
 #[derive(Deserialize)]
@@ -75,17 +37,6 @@ struct RawEntry {
     json: Box<RawValue>,
 }
 
-/// An entry of either form (`GET /api/repos`, `GET /api/v1/targets`). Fields that servers add are passed over.
-#[derive(Deserialize)]
-struct EntryJson {
-    url: Option<String>,
-    branch: Option<String>,
-    path: Option<String>,
-    kind: Option<String>,
-    repo: Option<String>,
-    arch: Vec<ArchForm>,
-}
-
 /// An architecture, in the two forms of the server's list.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -98,44 +49,92 @@ enum ArchForm {
     Other(IgnoredAny),
 }
 
-/// The entries that are to be built for `arch`, in the server's order (`GET /api/repos`, which servers from
-/// 0.4 on don't have; then `GET /api/v1/targets`, page by page).
+/// An entry's number, in the newer form of the list.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum IdForm {
+    Number(u64),
+    /// Of no use.
+    Other(IgnoredAny),
+}
+
+/// Reads the number of an entry, if it has one.
+pub fn read_id<'de, D: Deserializer<'de>>(id: D) -> Result<Option<u64>, D::Error> {
+    Ok(match IdForm::deserialize(id)? {
+        IdForm::Number(id) => Some(id),
+        IdForm::Other(_) => None,
+    })
+}
+
+/// The list, as it is for `arch`, in the server's order (`GET /api/repos`, which servers from 0.4 on don't have; then
+/// `GET /api/v1/targets`).
 ///
 /// # Errors
 /// No answer, any but 200, a list that can't be read. An entry that can't be used is no error of the list.
-pub fn fetch(server: &mut Server, arch: &Arch) -> Result<Vec<Entry>> {
+pub fn fetch(server: &mut Server, arch: &Arch) -> Result<List> {
     let by = Deadline::after(PATIENCE);
+    retry(Tries::a_few(by), || {
+        fetch_once(server, arch, by.within(ONE_TRY))
+    })
+}
+
+/// The same, in one try.
+///
+/// # Errors
+/// Those of [`fetch`].
+pub fn fetch_once(server: &mut Server, arch: &Arch, by: Deadline) -> Result<List> {
     let mut bytes_left = MAX_BYTES;
     let answer = server.get_first("/api/repos", by)?;
     let entries = match read_page(answer, &mut bytes_left) {
         Err(error) if error.kind == Kind::Status(404) => fetch_targets(server, by)?,
         entries => entries?,
     };
-    let to_build = |raw| to_build(raw, arch);
-    Ok(entries.iter().filter_map(to_build).collect())
+    Ok(look_into(entries, arch))
 }
 
+/// One by one, so that each one's text goes when its words are there.
+fn look_into(entries: Vec<RawEntry>, arch: &Arch) -> List {
+    let mut list = List::default();
+    for RawEntry { id, json } in entries {
+        let fields = match json.get() {
+            json if json.len() > MAX_ENTRY => Err("is larger than 64 KiB".to_owned()),
+            json => serde_json::from_str(json).map_err(|error| error.to_string()),
+        };
+        let id = one_line(&id, 100);
+        list.add(&id, &format!("entry {id} of the list"), fields, arch);
+    }
+    list
+}
+
+/// All of them in one page, as a list that changes between two would lose some. A server that gives less than it is asked
+/// for is asked for the rest, from the last one on that is known, which shows if it isn't there any more.
 fn fetch_targets(server: &Server, by: Deadline) -> Result<Vec<RawEntry>> {
     let (mut targets, mut bytes_left): (Vec<RawEntry>, u64) = (vec![], MAX_BYTES);
     loop {
-        let path = format!("/api/v1/targets?limit=100&offset={}", targets.len());
+        let (limit, offset) = (MAX_ENTRIES + 1, targets.len().saturating_sub(1));
+        let path = format!("/api/v1/targets?limit={limit}&offset={offset}");
         let answer = server.get(&path, by)?;
         let what = answer.what.clone();
         let page = read_page(answer, &mut bytes_left)?;
-        let first = |entries: &[RawEntry]| entries.first().map(|it| it.json.get().to_owned());
+        let text = |entry: Option<&RawEntry>| entry.map(|it| it.json.get().to_owned());
         // A server that doesn't know offsets gives the first page for ever.
-        if page.is_empty() || first(&page) == first(&targets) {
+        if offset > 0 && text(page.first()) == text(targets.first()) {
             return Ok(targets);
         }
+        let last = targets.pop();
+        if last.is_some() && text(page.first()) != text(last.as_ref()) {
+            let why = "the list has changed while it was read";
+            return Err(Error::new(Kind::NoAnswer, format!("{what}: {why}")));
+        }
+        let was_last = page.len() <= usize::from(last.is_some());
         targets.extend(page);
         if targets.len() > MAX_ENTRIES {
             return Err(Error::unusable(what, too_many()));
         }
+        if was_last {
+            return Ok(targets);
+        }
     }
-}
-
-fn too_many() -> String {
-    format!("the list has more than {MAX_ENTRIES} entries")
 }
 
 /// Reads a page, as far as there are bytes left for it.
@@ -149,6 +148,10 @@ fn read_page(answer: Answer, bytes_left: &mut u64) -> Result<Vec<RawEntry>> {
     *bytes_left = body.limit();
     let page = page.map_err(|error| match body.limit() {
         0 => Error::unusable(&what, "the list is larger than 4 MiB"),
+        // Newer servers don't say how long it is: that it was cut off shows here alone.
+        _ if error.is_io() || error.is_eof() => {
+            Error::new(Kind::NoAnswer, format!("{what}: it broke off: {error}"))
+        }
         _ => {
             let why = format!("the answer is not a list of repositories: {error}");
             Error::unusable(&what, one_line(&why, 300))
@@ -195,73 +198,28 @@ impl<'de> Visitor<'de> for EntriesVisitor {
     }
 }
 
-/// The entry, unless it is for other architectures only.
-fn to_build(raw: &RawEntry, arch: &Arch) -> Option<Entry> {
-    let mut name = one_line(&raw.id, 100);
-    let what = format!("entry {name} of the list");
-    let json = Some(raw.json.get()).filter(|json| json.len() <= MAX_ENTRY);
-    let repo = match serde_json::from_str::<EntryJson>(json.unwrap_or("")) {
-        Err(_) if json.is_none() => Err("is larger than 64 KiB".to_owned()),
-        Ok(entry) if !entry.arch.iter().any(|form| is_for(form, arch)) => return None,
-        Ok(entry) => {
-            name = present(&entry.url).map_or(name, |url| one_line(url, 200));
-            parse_repo(&entry, name.clone())
-        }
-        Err(error) => Err(error.to_string()),
+/// Reads the architectures of an entry: those that are any.
+pub fn read_archs<'de, D: Deserializer<'de>>(arch: D) -> Result<Vec<String>, D::Error> {
+    let name = |form| match form {
+        ArchForm::Name(it) | ArchForm::Object { value: it } => Some(it.trim().to_owned()),
+        ArchForm::Other(_) => None,
     };
-    let unusable = |why: String| {
-        let error = Error::unusable(what, one_line(&why, 300));
-        Entry::Unusable { name, error }
-    };
-    Some(repo.map_or_else(unusable, Entry::Repo))
-}
-
-/// Servers split what they are given at commas, without trimming.
-fn is_for(form: &ArchForm, arch: &Arch) -> bool {
-    match form {
-        ArchForm::Name(it) | ArchForm::Object { value: it } => it.trim() == arch.as_str(),
-        ArchForm::Other(_) => false,
-    }
-}
-
-fn parse_repo(entry: &EntryJson, name: String) -> Result<Repo, String> {
-    let url = present(&entry.url).ok_or("has no URL")?;
-    let publish_to = present(&entry.repo).ok_or("names no repository to publish to")?;
-    let to_text = |error: Error| error.to_string();
-    let publish_to = publish_to.parse().map_err(to_text)?;
-    let path = present(&entry.path).unwrap_or_default();
-    if path.starts_with('/') || path.split('/').any(|part| part == "..") {
-        return Err(format!("the path {path:?} leads out of the repository"));
-    }
-    let kind = match present(&entry.kind) {
-        None | Some("git") => RepoKind::Git,
-        Some("url") => RepoKind::Pkgbuild,
-        Some(kind) => return Err(format!("is of the kind {kind:?}, neither git nor url")),
-    };
-    Ok(Repo {
-        name,
-        url: url.to_owned(),
-        kind,
-        branch: present(&entry.branch).unwrap_or_default().to_owned(),
-        path: path.to_owned(),
-        publish_to,
-    })
-}
-
-/// A field's text, trimmed; an empty one counts as missing.
-fn present(field: &Option<String>) -> Option<&str> {
-    field.as_deref().map(str::trim).filter(|it| !it.is_empty())
+    let forms = Vec::<ArchForm>::deserialize(arch)?;
+    Ok(forms.into_iter().filter_map(name).collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
+    use super::super::{Entry, Repo, RepoKind};
     use super::*;
 
     fn is_usable(entry: &Entry) -> bool {
         matches!(entry, Entry::Repo(_))
     }
 
-    fn repos(entries: Vec<Entry>) -> Vec<Repo> {
+    fn repos(entries: Vec<Entry>) -> Vec<Rc<Repo>> {
         let repo = |entry| match entry {
             Entry::Repo(repo) => repo,
             Entry::Unusable { error, .. } => panic!("{error}"),
@@ -273,8 +231,7 @@ mod tests {
         let text = format!(r#"{{"message":"","data":{data}}}"#);
         let page: Page = serde_json::from_reader(text.as_bytes())?;
         let arch = "x86_64".parse().unwrap();
-        let to_build = |raw| to_build(raw, &arch);
-        Ok(page.data.iter().filter_map(to_build).collect())
+        Ok(look_into(page.data, &arch).entries)
     }
 
     #[test]
@@ -330,6 +287,7 @@ mod tests {
             r#"{"url":"git://x","arch":["x86_64"],"repo":"bur","path":"a/../../x"}"#,
             r#"{"url":"git://x","arch":["x86_64"],"repo":"bur","path":"/etc"}"#,
             r#"{"url":"git://x","arch":["x86_64"],"repo":"bur","kind":"svn"}"#,
+            r#"{"url":"http://x","arch":["x86_64"],"repo":"bur","kind":"url","path":"a"}"#,
             "7",
             "null",
         ];

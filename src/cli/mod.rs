@@ -1,0 +1,512 @@
+//! The command line and the environment, made into the settings of each part. Known to `main` alone: the parts get what
+//! is theirs, so that the key is in nobody's hands but the server's.
+
+mod values;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use lexopt::Parser;
+use lexopt::prelude::*;
+use log::LevelFilter;
+
+use self::values::{
+    Env, Values, check_pair, parse_address, parse_host, parse_memory, parse_mirror, parse_names,
+    parse_timeout, read_file, refused, usage,
+};
+use crate::docker::{Host, ImageRef};
+use crate::error::{Error, Result};
+use crate::home::folder;
+use crate::{home, image, job, list, report, run, sandbox, screen, server};
+
+/// What a command line asks for.
+pub enum Action {
+    /// This text: `--help`, `--version`.
+    Print(&'static str),
+    /// A command, with the settings of all parts.
+    Run(Command, Box<Settings>),
+}
+
+/// The commands, which take the same settings.
+pub enum Command {
+    /// `vieter build`
+    Build,
+    /// `vieter check`
+    Check,
+}
+
+/// The settings of all parts.
+pub struct Settings {
+    /// Where packages go.
+    pub home: home::Settings,
+    /// All else that a run needs.
+    pub run: run::Settings,
+    /// How a run is told.
+    pub told: report::Settings,
+    /// Whether somebody looks at the log who wants to see what is being done.
+    pub is_seen: bool,
+    /// Whether all is shown that commands print.
+    pub is_verbose: bool,
+    /// What the log shows.
+    pub log_level: LevelFilter,
+}
+
+const HELP: &str = include_str!("../help.txt");
+const VERSION: &str = concat!("vieter ", env!("CARGO_PKG_VERSION"), "\n");
+
+/// The flags that take a value, by the variable that each wins over.
+const FLAGS: [(&str, &str); 18] = [
+    ("VIETER_ADDRESS", "address"),
+    ("VIETER_INTO", "into"),
+    ("VIETER_SIGN_COMMAND", "sign-command"),
+    ("VIETER_LIST", "list"),
+    ("VIETER_REPO", "repo"),
+    ("VIETER_BASE_IMAGE", "base-image"),
+    ("VIETER_ARCH", "arch"),
+    ("VIETER_NETWORK", "network"),
+    ("VIETER_MEMORY", "memory"),
+    ("VIETER_MIRROR", "mirror"),
+    ("VIETER_REPLACE", "replace"),
+    ("VIETER_TIMEOUT", "timeout"),
+    ("DOCKER_HOST", "docker-host"),
+    ("VIETER_REPORT", "report"),
+    ("VIETER_LOG_DIR", "log-dir"),
+    ("VIETER_STATE", "state"),
+    ("VIETER_LOG", "log-level"),
+    ("VIETER_MAKEPKG_CONF", "makepkg-conf"),
+];
+
+/// The keyservers that most keys are on.
+const KEYSERVERS: &str = "hkps://keyserver.ubuntu.com hkps://keys.openpgp.org";
+
+/// Reads a command line (without the program's name) and the variables that `env` gives.
+///
+/// # Errors
+/// Bad usage, always.
+pub fn parse(args: impl IntoIterator<Item = OsString>, env: Env) -> Result<Action> {
+    let mut parser = Parser::from_args(args);
+    let mut flags = HashMap::new();
+    let mut given = Given::default();
+    let mut command = None;
+    while let Some(arg) = parser.next().map_err(usage)? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Action::Print(HELP)),
+            Short('V') | Long("version") => return Ok(Action::Print(VERSION)),
+            Long("env") => {
+                let pair = parser.value().and_then(|it| it.string()).map_err(usage)?;
+                given.env.push(pair);
+            }
+            Long("force") => given.force = true,
+            Short('v') | Long("verbose") => given.verbose = true,
+            Long("dry-run") => given.dry_run = true,
+            Long("json") => given.json = true,
+            Long("prune") => given.prune = true,
+            Long("fresh") => given.fresh = true,
+            Long(name) => {
+                let known = FLAGS.iter().find(|(_, flag)| *flag == name);
+                let (variable, _) = known.ok_or_else(|| usage(arg.unexpected()))?;
+                let value = parser.value().and_then(|it| it.string()).map_err(usage)?;
+                flags.insert(*variable, value);
+            }
+            Value(it) if command.is_none() && it == "build" => command = Some(Command::Build),
+            Value(it) if command.is_none() && it == "check" => command = Some(Command::Check),
+            Value(it) if command.is_none() => return Err(usage(format!("{it:?} is no command"))),
+            Value(it) if it.is_empty() => {
+                return Err(usage("an empty WHAT: to build all, leave it out"));
+            }
+            Value(it) if matches!(command, Some(Command::Build)) => {
+                given.what.push(it.string().map_err(usage)?);
+            }
+            arg => return Err(usage(arg.unexpected())),
+        }
+    }
+    let command = command.ok_or_else(|| usage("what to do? build or check"))?;
+    let settings = settings(&Values { flags, env }, &given)?;
+    let has_list = settings.run.list.file.is_some() || !given.what.is_empty();
+    let is_folder = matches!(settings.home, home::Settings::Folder(_));
+    if matches!(command, Command::Build) && is_folder && !has_list {
+        return Err(usage(
+            "what to build? name a --list (VIETER_LIST), or URLs: a folder has no list",
+        ));
+    }
+    Ok(Action::Run(command, Box::new(settings)))
+}
+
+/// What a command line says beside flags with values.
+#[derive(Default)]
+struct Given {
+    force: bool,
+    prune: bool,
+    fresh: bool,
+    verbose: bool,
+    dry_run: bool,
+    json: bool,
+    env: Vec<String>,
+    what: Vec<String>,
+}
+
+fn settings(values: &Values, given: &Given) -> Result<Settings> {
+    // What is being done is drawn then, so that the log is for what is wrong.
+    let is_seen = screen::can_be_seen(values.get("TERM")?.as_deref());
+    let level = values.or("VIETER_LOG", if is_seen { "warn" } else { "info" })?;
+    let takes = "--log-level (VIETER_LOG) takes off, error, warn, info, debug or trace";
+    let bad_level = |_| refused(&level, "log level", takes);
+    Ok(Settings {
+        is_seen,
+        is_verbose: given.verbose,
+        log_level: level.parse().map_err(bad_level)?,
+        home: home_settings(values)?,
+        told: report::Settings {
+            json: given.json,
+            report: values.get("VIETER_REPORT")?.map(PathBuf::from),
+        },
+        run: run_settings(values, given)?,
+    })
+}
+
+fn run_settings(values: &Values, given: &Given) -> Result<run::Settings> {
+    let arch = values.get("VIETER_ARCH")?.map(|it| it.parse());
+    let bad_arch = |why: Error| usage(format!("--arch (VIETER_ARCH): {why}"));
+    let arch = arch.transpose().map_err(bad_arch)?;
+    let engines = match values.get("DOCKER_HOST")? {
+        Some(url) => vec![parse_host(&url)?],
+        None => usual_hosts(values)?,
+    };
+    let network = values.get("VIETER_NETWORK")?;
+    let memory = values.get("VIETER_MEMORY")?;
+    let memory = memory.map(|size| parse_memory(&size)).transpose()?;
+    let base = ImageRef::new(values.or("VIETER_BASE_IMAGE", "archlinux:latest")?);
+    let makepkg_conf = match values.get("VIETER_MAKEPKG_CONF")? {
+        Some(path) => read_file("--makepkg-conf (VIETER_MAKEPKG_CONF)", path.as_ref())?,
+        None => String::new(),
+    };
+    let (report, log_dir) = (values.get("VIETER_REPORT")?, values.get("VIETER_LOG_DIR")?);
+    let log_dir = log_dir.map(PathBuf::from);
+    let timeout = parse_timeout(&values.or("VIETER_TIMEOUT", "3600")?)?;
+    let keyservers = values.or("VIETER_KEYSERVER", KEYSERVERS)?;
+    let repo = values.or("VIETER_REPO", "vieter")?.parse();
+    Ok(run::Settings {
+        engines,
+        list: list::Settings {
+            file: values.get("VIETER_LIST")?.map(PathBuf::from),
+            repo: repo.map_err(|why| usage(format!("--repo (VIETER_REPO): {why}")))?,
+            what: given.what.clone(),
+        },
+        arch,
+        sandbox: sandbox::Settings {
+            network,
+            memory,
+            env: env(values, given)?,
+        },
+        image: image::Settings {
+            base,
+            makepkg_conf,
+            mirror: values.get("VIETER_MIRROR")?.map(parse_mirror).transpose()?,
+            fresh: yes_or_no(values, "VIETER_FRESH", given.fresh)?,
+        },
+        builds: job::Settings {
+            timeout,
+            force: given.force,
+            dry_run: given.dry_run,
+            sums: given.json || report.is_some() || log_dir.is_some(),
+            log_dir,
+            replace: parse_names(&values.or("VIETER_REPLACE", "")?)?,
+            keyservers: keyservers.replace(',', " "),
+        },
+        prune: prune(values, given)?,
+        state: values.get("VIETER_STATE")?.map(PathBuf::from),
+    })
+}
+
+/// Where packages go: a folder or a server, and what is for one of them alone.
+fn home_settings(values: &Values) -> Result<home::Settings> {
+    let sign_command = values.get("VIETER_SIGN_COMMAND")?;
+    match (values.get("VIETER_INTO")?, values.get("VIETER_ADDRESS")?) {
+        (Some(_), Some(_)) => {
+            let both =
+                "packages go to --into (VIETER_INTO) or to --address (VIETER_ADDRESS): which one?";
+            Err(usage(both))
+        }
+        (Some(dir), None) => {
+            let dir = PathBuf::from(dir);
+            Ok(home::Settings::Folder(folder::Settings {
+                dir,
+                sign_command,
+            }))
+        }
+        (None, _) if sign_command.is_some() => {
+            let why =
+                "--sign-command (VIETER_SIGN_COMMAND) is for --into: a server takes no signatures";
+            Err(usage(why))
+        }
+        (None, address) => Ok(home::Settings::Server(server_settings(values, address)?)),
+    }
+}
+
+/// The variables of containers: those of the flags, or, if there are none, those of the variable, a word each.
+fn env(values: &Values, given: &Given) -> Result<Vec<String>> {
+    let pairs = match given.env.is_empty() {
+        true => values
+            .or("VIETER_ENV", "")?
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect(),
+        false => given.env.clone(),
+    };
+    pairs.iter().try_for_each(|pair| check_pair(pair))?;
+    Ok(pairs)
+}
+
+/// What a flag without a value says, or the variable that takes its place.
+fn yes_or_no(values: &Values, name: &str, flag: bool) -> Result<bool> {
+    match values.or(name, "no")?.as_str() {
+        "yes" => Ok(true),
+        "no" => Ok(flag),
+        other => Err(refused(other, "answer", &format!("{name} takes yes or no"))),
+    }
+}
+
+/// Whether what has gone from the list is removed.
+fn prune(values: &Values, given: &Given) -> Result<bool> {
+    let prune = yes_or_no(values, "VIETER_PRUNE", given.prune)?;
+    if prune && values.get("VIETER_INTO")?.is_none() {
+        return Err(usage(
+            "--prune (VIETER_PRUNE) is for --into: a server keeps what it has",
+        ));
+    }
+    Ok(prune)
+}
+
+fn server_settings(values: &Values, address: Option<String>) -> Result<server::Settings> {
+    let where_to = "where do packages go? into a folder (--into, VIETER_INTO) or to a server (--address, VIETER_ADDRESS)";
+    let address = address.ok_or_else(|| usage(where_to))?;
+    let key = values.get("VIETER_API_KEY")?;
+    let key = key.ok_or_else(|| usage("no API key: set VIETER_API_KEY or VIETER_API_KEY_FILE"))?;
+    if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let why = "the API key (VIETER_API_KEY) holds characters that no HTTP header can carry";
+        return Err(usage(why));
+    }
+    Ok(server::Settings {
+        address: parse_address(address)?,
+        api_key: key,
+        ca_file: values.get("SSL_CERT_FILE")?.map(PathBuf::from),
+    })
+}
+
+/// Where engines listen if nobody says otherwise: Docker's, the user's own Podman, the system's.
+fn usual_hosts(values: &Values) -> Result<Vec<Host>> {
+    let own = values.get("XDG_RUNTIME_DIR")?;
+    let own = own.map(|dir| PathBuf::from(dir).join("podman/podman.sock"));
+    let (docker, podman) = ("/var/run/docker.sock", "/run/podman/podman.sock");
+    let paths = [Some(docker.into()), own, Some(podman.into())];
+    Ok(paths.into_iter().flatten().map(Host::Unix).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::words::Arch;
+
+    fn parse_with(args: &[&str], env: &[(&str, &str)]) -> Result<Box<Settings>, String> {
+        let env = |name: &str| {
+            let found = env.iter().find(|(it, _)| *it == name);
+            found.map(|(_, value)| value.into())
+        };
+        let args = ["build"].iter().chain(args).map(OsString::from);
+        match parse(args, &env) {
+            Ok(Action::Run(Command::Build, settings)) => Ok(settings),
+            Ok(_) => panic!("not a build"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn server(settings: &Settings) -> &server::Settings {
+        match &settings.home {
+            home::Settings::Server(server) => server,
+            home::Settings::Folder(_) => panic!("a folder"),
+        }
+    }
+
+    #[test]
+    fn packages_go_to_one_home() {
+        let into = ("VIETER_INTO", "/srv/arch");
+        let into = [into, ("VIETER_LIST", "-")];
+        let settings = parse_with(&["--sign-command", "sign me", "--prune"], &into).unwrap();
+        let home::Settings::Folder(folder) = settings.home else {
+            panic!("a server");
+        };
+        assert_eq!(folder.dir, PathBuf::from("/srv/arch"));
+        assert_eq!(folder.sign_command.as_deref(), Some("sign me"));
+        assert!(settings.run.prune);
+        let prune = |value| parse_with(&[], &[&into[..], &[("VIETER_PRUNE", value)]].concat());
+        assert!(prune("yes").unwrap().run.prune && !prune("no").unwrap().run.prune);
+        assert!(prune("maybe").is_err());
+        assert!(parse_with(&[], &with(&into)).is_err());
+        assert!(
+            parse_with(&[], &into[..1])
+                .err()
+                .unwrap()
+                .contains("what to build?")
+        );
+        for flag in [&["--prune"][..], &["--sign-command", "x"]] {
+            assert!(parse_with(flag, &NEEDED).err().unwrap().contains("--into"));
+        }
+    }
+
+    const NEEDED: [(&str, &str); 2] = [("VIETER_ADDRESS", "http://a"), ("VIETER_API_KEY", "k")];
+
+    fn with(env: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
+        [&NEEDED, env].concat()
+    }
+
+    #[test]
+    fn defaults() {
+        let settings = parse_with(&[], &NEEDED).unwrap();
+        assert_eq!(settings.run.image.base.to_string(), "archlinux:latest");
+        assert_eq!(settings.run.arch, None);
+        assert_eq!(settings.run.sandbox.network, None);
+        assert_eq!(settings.run.builds.timeout, Duration::from_secs(3600));
+        assert_eq!(
+            settings.run.engines,
+            ["/var/run/docker.sock", "/run/podman/podman.sock"].map(|it| Host::Unix(it.into()))
+        );
+        let own = with(&[("XDG_RUNTIME_DIR", "/run/user/7")]);
+        let engines = parse_with(&[], &own).unwrap().run.engines;
+        let expected = Host::Unix("/run/user/7/podman/podman.sock".into());
+        assert_eq!(engines[1], expected);
+        assert_eq!(settings.log_level, LevelFilter::Info);
+        assert!(!settings.run.builds.force);
+    }
+
+    #[test]
+    fn flags_win_and_empty_values_are_absent() {
+        let env = with(&[
+            ("VIETER_ARCH", "armv7h"),
+            ("VIETER_TIMEOUT", "7"),
+            ("VIETER_LOG", "DEBUG"),
+            ("DOCKER_HOST", ""),
+        ]);
+        let settings = parse_with(
+            &["--arch", "aarch64", "--address=https://b/", "--force"],
+            &env,
+        )
+        .unwrap();
+        assert_eq!(
+            settings.run.arch.as_ref().map(Arch::as_str),
+            Some("aarch64")
+        );
+        assert_eq!(server(&settings).address, "https://b/");
+        assert_eq!(settings.run.builds.timeout, Duration::from_secs(7));
+        assert_eq!(settings.log_level, LevelFilter::Debug);
+        assert!(settings.run.builds.force);
+        assert_eq!(
+            parse_with(&["--arch", ""], &env).unwrap().run.arch,
+            "armv7h".parse().ok()
+        );
+        assert!(
+            parse_with(
+                &[],
+                &[("VIETER_ADDRESS", "http://a"), ("VIETER_API_KEY", "")]
+            )
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn a_list_a_repository_and_what_is_chosen() {
+        let list = parse_with(&[], &NEEDED).unwrap().run.list;
+        assert_eq!((list.file, list.repo.as_str()), (None, "vieter"));
+        assert!(list.what.is_empty());
+        let env = with(&[("VIETER_LIST", "/etc/list"), ("VIETER_REPO", "mine")]);
+        let args = ["yay", "--list", "-", "https://a/b", "--", "-x"];
+        let list = parse_with(&args, &env).unwrap().run.list;
+        assert_eq!((list.file, list.repo.as_str()), (Some("-".into()), "mine"));
+        assert_eq!(list.what, ["yay", "https://a/b", "-x"]);
+        assert!(parse_with(&["--repo", "../mine"], &NEEDED).is_err());
+        assert!(parse_with(&[""], &NEEDED).is_err());
+        let env = |name: &str| {
+            let value = NEEDED.iter().find(|(it, _)| *it == name);
+            value.map(|(_, value)| value.into())
+        };
+        assert!(parse(["check".into()], &env).is_ok());
+        assert!(parse(["check", "yay"].map(OsString::from), &env).is_err());
+    }
+
+    #[test]
+    fn a_file_may_hold_any_variable() {
+        let dir = tempfile::tempdir().unwrap();
+        let (key, empty) = (dir.path().join("key"), dir.path().join("empty"));
+        std::fs::write(&key, "s3cret\n").unwrap();
+        std::fs::write(&empty, "\n").unwrap();
+        let (key, empty) = (key.to_str().unwrap(), empty.to_str().unwrap());
+        let address = NEEDED[0];
+        let from_file = parse_with(&[], &[address, ("VIETER_API_KEY_FILE", key)]).unwrap();
+        assert_eq!(server(&from_file).api_key, "s3cret");
+        assert!(parse_with(&[], &[address, ("VIETER_API_KEY_FILE", empty)]).is_err());
+        let both = [
+            address,
+            ("VIETER_API_KEY", "k"),
+            ("VIETER_API_KEY_FILE", key),
+        ];
+        assert!(parse_with(&[], &both).err().unwrap().contains("both"));
+        let arch = with(&[("VIETER_ARCH_FILE", "/no/such/file")]);
+        assert!(
+            parse_with(&[], &arch)
+                .err()
+                .unwrap()
+                .contains("/no/such/file")
+        );
+    }
+
+    #[test]
+    fn a_bad_key_is_refused_and_not_shown() {
+        for key in ["two words", "line\nbreak", "schlüssel"] {
+            let error = parse_with(&[], &[NEEDED[0], ("VIETER_API_KEY", key)])
+                .err()
+                .unwrap();
+            assert!(!error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_refused() {
+        for args in [
+            ["--address", "ftp://a"],
+            ["--address", "a.example.com"],
+            ["--address", "http://"],
+            ["--address", "http://a/?b"],
+            ["--arch", "x86/64"],
+            ["--timeout", "0"],
+            ["--timeout", "-1"],
+            ["--timeout", "1h"],
+            ["--timeout", "99999999999"],
+            ["--log-level", "loud"],
+            ["--docker-host", "tcp://a"],
+            ["--docker-host", "tcp://a:1/b"],
+            ["--docker-host", "unix://"],
+            ["--docker-host", "ssh://a"],
+            ["--docker-host", "/var/run/docker.sock"],
+        ] {
+            assert!(parse_with(&args, &NEEDED).is_err(), "{args:?}");
+        }
+        for (url, host) in [
+            (
+                "unix:///run/podman.sock",
+                Host::Unix("/run/podman.sock".into()),
+            ),
+            ("tcp://proxy:2375", Host::Tcp("proxy:2375".to_owned())),
+            ("tcp://[::1]:2375/", Host::Tcp("[::1]:2375".to_owned())),
+        ] {
+            assert_eq!(
+                parse_with(&["--docker-host", url], &NEEDED)
+                    .unwrap()
+                    .run
+                    .engines,
+                [host]
+            );
+        }
+    }
+}

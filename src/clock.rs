@@ -1,0 +1,99 @@
+//! Times as they are told.
+
+use std::time::SystemTime;
+
+/// An hour, in seconds.
+pub const HOUR: u64 = 3600;
+/// A day, in seconds.
+pub const DAY: u64 = 24 * HOUR;
+
+/// The time, in seconds since 1970.
+pub fn since_1970() -> u64 {
+    let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    time.map_or(0, |it| it.as_secs())
+}
+
+/// How long ago a time was, in seconds since 1970.
+pub fn ago(time: u64) -> String {
+    let hours = since_1970().saturating_sub(time).checked_div(HOUR);
+    match hours.unwrap_or(0) {
+        0 => "less than an hour ago".to_owned(),
+        1 => "1 hour ago".to_owned(),
+        hours @ 2..24 => format!("{hours} hours ago"),
+        24..48 => "1 day ago".to_owned(),
+        hours => format!("{} days ago", hours.wrapping_div(24)),
+    }
+}
+
+/// The day of the week of a time, in seconds since 1970, which began with a Thursday.
+pub fn weekday(time: u64) -> &'static str {
+    let days = [
+        "Thursday",
+        "Friday",
+        "Saturday",
+        "Sunday",
+        "Monday",
+        "Tuesday",
+        "Wednesday",
+    ];
+    let day = time.wrapping_div(DAY).wrapping_rem(7);
+    let day = usize::try_from(day).ok().and_then(|it| days.get(it));
+    day.copied().unwrap_or_default()
+}
+
+/// A time, in seconds since 1970, as RFC 3339 has it. The date is Howard Hinnant's `civil_from_days`.
+// No number of seconds is too large for it.
+#[allow(clippy::arithmetic_side_effects)]
+pub fn utc(seconds: u64) -> String {
+    let days = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let leap_days = day_of_era / 1_460 - day_of_era / 36_524 + day_of_era / 146_096;
+    let year_of_era = (day_of_era - leap_days) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = (shifted_month + 2) % 12 + 1;
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_told_by_their_names() {
+        assert_eq!(weekday(0), "Thursday");
+        assert_eq!(
+            (weekday(951_782_399), weekday(951_782_400)),
+            ("Monday", "Tuesday")
+        );
+        let told = |hours| ago(since_1970() - hours * HOUR);
+        assert_eq!(
+            (told(0).as_str(), told(1).as_str()),
+            ("less than an hour ago", "1 hour ago")
+        );
+        assert_eq!(
+            (told(23), told(24), told(72)),
+            (
+                "23 hours ago".into(),
+                "1 day ago".into(),
+                "3 days ago".into()
+            )
+        );
+    }
+
+    #[test]
+    fn times_are_told_as_date_tells_them() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(seconds), text);
+        }
+    }
+}

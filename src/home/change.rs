@@ -1,0 +1,75 @@
+//! How a database is changed: by repo-add and repo-remove, in the place where archives are looked at, because they run what they
+//! find, and hosts rarely have them. What comes back is believed by nobody (`database`).
+
+use std::fs::File;
+use std::io::Read;
+
+use crate::error::{Error, Result};
+use crate::http::Deadline;
+use crate::inbox::Inbox;
+use crate::sandbox::{DATABASE, PLAIN};
+use crate::words::PackageName;
+
+/// Where the checker makes new ones, in the lock's container.
+const FOLDER: &str = "/tmp/vieter";
+const UNPACKED: &str = "/tmp/vieter.tar";
+
+/// The two databases of a repository, in the order in which they are replaced.
+pub const KINDS: [&str; 2] = ["files", "db"];
+
+/// What is to become of a database.
+pub enum Change<'a> {
+    /// These archives come in: their places in the inbox, and what they are called.
+    Add(&'a [(usize, String)]),
+    /// These packages go.
+    Remove(&'a [PackageName]),
+}
+
+/// What is in a database that is compressed.
+///
+/// # Errors
+/// One that can't be read; those of the engine.
+pub fn plain(inbox: &Inbox, compressed: File, by: Deadline) -> Result<impl Read + use<>> {
+    inbox.put(vec![("database", Some(compressed))], by)?;
+    let database = inbox.path("database");
+    let script = PLAIN.with([database.as_str(), UNPACKED]);
+    inbox.container.run(&script, by)?;
+    inbox.open_file(UNPACKED, by)
+}
+
+/// Changes a database and its list of files, as far as they are there, in whatever compression. [`changed`] gives the new ones.
+///
+/// # Errors
+/// What repo-add or repo-remove says; those of the engine.
+pub fn change(inbox: &Inbox, old: [Option<File>; 2], change: &Change, by: Deadline) -> Result<()> {
+    let [files, database] = old;
+    inbox.put(vec![("files", files), ("database", database)], by)?;
+    let mut args = vec![inbox.path(""), FOLDER.to_owned()];
+    match change {
+        Change::Add(archives) => {
+            args.push("add".to_owned());
+            args.extend(
+                archives
+                    .iter()
+                    .flat_map(|(place, name)| [place.to_string(), name.clone()]),
+            );
+        }
+        Change::Remove(names) => {
+            args.push("remove".to_owned());
+            args.extend(names.iter().map(PackageName::to_string));
+        }
+    }
+    let script = DATABASE.with(args.iter().map(String::as_str));
+    let changed = inbox.container.run(&script, by);
+    changed.map_err(|error: Error| error.during("changing the database"))?;
+    Ok(())
+}
+
+/// A database that was changed, of one of the [`KINDS`]. It has to be read to its end before anything else is asked of the
+/// container: engines lock that for as long as they send a file, and what is larger than a socket's buffers waits for its reader.
+///
+/// # Errors
+/// Those of the engine.
+pub fn changed(inbox: &Inbox, kind: &str, by: Deadline) -> Result<impl Read + use<>> {
+    inbox.open_file(&format!("{FOLDER}/repo.{kind}.tar"), by)
+}

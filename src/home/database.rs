@@ -1,0 +1,224 @@
+//! A pacman repository's database, read on the host: which packages are in it, and what has changed in it. It is a tar stream
+//! without compression, as this program writes it. Not here: how it is changed (`change`).
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::io::Read;
+
+use crate::error::{Error, Result};
+use crate::tar::Members;
+use crate::text::one_line;
+
+/// The most that one file in a database may have, in bytes: a list of files, as a rule.
+const MAX_FILE: u64 = 64 << 20;
+
+/// A package in a database, in the words of its `desc`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Package {
+    /// `%NAME%`
+    pub name: String,
+    /// `%VERSION%`
+    pub version: String,
+    /// `%FILENAME%`
+    pub filename: String,
+    /// `%CSIZE%`: of the archive, in bytes.
+    pub size: u64,
+}
+
+/// What is in a database.
+#[derive(Debug, Default)]
+pub struct Database {
+    /// By the folders that they are in.
+    packages: BTreeMap<String, Package>,
+    /// What stands in each file, as a number that nobody can foretell.
+    files: BTreeMap<String, u64>,
+}
+
+impl Database {
+    /// Reads one; `secret` is the same for those that are compared.
+    ///
+    /// # Errors
+    /// Those of the reader; what repo-add would not have written.
+    pub fn read(tar: impl Read, secret: &RandomState) -> Result<Database> {
+        let bad = |why: String| Error::unusable("reading the database", why);
+        let io = |error: std::io::Error| bad(error.to_string());
+        let mut members = Members::new(tar);
+        let mut database = Database::default();
+        while let Some(member) = members.next_file().map_err(io)? {
+            let name = one_line(&member.name, 100);
+            let mut bytes = vec![];
+            let mut reader = members.by_ref().take(MAX_FILE);
+            reader.read_to_end(&mut bytes).map_err(io)?;
+            if bytes.len() as u64 != member.size {
+                return Err(bad(format!("{name} is larger than 64 MiB")));
+            }
+            let before = database
+                .files
+                .insert(member.name.clone(), secret.hash_one(&bytes));
+            let (Some((folder, file)), None) = (member.name.split_once('/'), before) else {
+                return Err(bad(format!("{name} is no package's, or is there twice")));
+            };
+            if file == "desc" {
+                let package = package(&String::from_utf8_lossy(&bytes));
+                let package = package.ok_or_else(|| bad(format!("{name} is no package's")))?;
+                database.packages.insert(folder.to_owned(), package);
+            }
+        }
+        Ok(database)
+    }
+
+    /// Its packages.
+    pub fn packages(&self) -> impl Iterator<Item = &Package> {
+        self.packages.values()
+    }
+
+    /// The package of this name.
+    pub fn find(&self, name: &str) -> Option<&Package> {
+        self.packages().find(|it| it.name == name)
+    }
+
+    /// Forgets folders that another database doesn't have.
+    pub fn retain_folders_of(&mut self, other: &Database) {
+        let folder = |file: &str| file.split('/').next().unwrap_or("").to_owned();
+        self.files
+            .retain(|file, _| other.packages.contains_key(&folder(file)));
+        self.packages
+            .retain(|folder, _| other.packages.contains_key(folder));
+    }
+
+    /// Whether it is what `before` was, but that of these names it has exactly these packages.
+    pub fn has_become(&self, before: &Database, names: &[&str], wanted: &[Package]) -> bool {
+        let is_named = |it: &&Package| names.contains(&it.name.as_str());
+        let is_in_place =
+            |it: &Package| self.packages.get(&format!("{}-{}", it.name, it.version)) == Some(it);
+        let count = self.packages().filter(is_named).count();
+        count == wanted.len()
+            && wanted.iter().all(is_in_place)
+            && self.others(names) == before.others(names)
+    }
+
+    /// The files that are not in the folders of packages of these names.
+    fn others(&self, names: &[&str]) -> BTreeMap<&str, u64> {
+        let is_named = |folder: &str| {
+            let package = self.packages.get(folder);
+            package.is_some_and(|it| names.contains(&it.name.as_str()))
+        };
+        let is_other = |file: &str| !file.split('/').next().is_some_and(is_named);
+        let files = self.files.iter().map(|(file, hash)| (file.as_str(), *hash));
+        files.filter(|(file, _)| is_other(file)).collect()
+    }
+}
+
+/// The package that a `desc` is of: each field has its name on a line, then its values. `None` if it is none.
+fn package(desc: &str) -> Option<Package> {
+    let mut lines = desc.lines();
+    let mut package = Package::default();
+    while let Some(field) = lines.next() {
+        let mut value = || lines.next().unwrap_or_default().to_owned();
+        match field {
+            "%NAME%" => package.name = value(),
+            "%VERSION%" => package.version = value(),
+            "%FILENAME%" => package.filename = value(),
+            "%CSIZE%" => package.size = value().parse().ok()?,
+            _ => (),
+        }
+    }
+    let is_plain = |name: &str| !name.is_empty() && !name.contains('/') && !name.starts_with('.');
+    let is_whole = is_plain(&package.name) && !package.version.is_empty();
+    (is_whole && is_plain(&package.filename)).then_some(package)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tar::{Own, of_files};
+
+    /// The files of a package in a database.
+    fn entry(name: &str, version: &str, more: &str) -> Vec<(String, String)> {
+        let desc = format!(
+            "%FILENAME%\n{name}-{version}-any.pkg.tar.zst\n\n%NAME%\n{name}\n\n%VERSION%\n{version}\n\n\
+             %CSIZE%\n7\n\n{more}"
+        );
+        vec![(format!("{name}-{version}/desc"), desc)]
+    }
+
+    fn read(entries: &[Vec<(String, String)>], secret: &RandomState) -> Result<Database> {
+        let files = entries.concat();
+        let own = |(name, text): &(String, String)| -> Own {
+            let bytes = std::io::Cursor::new(text.clone());
+            (name.clone(), text.len() as u64, Box::new(bytes))
+        };
+        Database::read(of_files(files.iter().map(own).collect()), secret)
+    }
+
+    #[test]
+    fn a_change_is_seen_wherever_it_is() {
+        let secret = RandomState::new();
+        let other = entry("other", "1-1", "");
+        let before = read(&[entry("foo", "1-1", ""), other.clone()], &secret).unwrap();
+        let wanted = [Package {
+            name: "foo".to_owned(),
+            version: "2-1".to_owned(),
+            filename: "foo-2-1-any.pkg.tar.zst".to_owned(),
+            size: 7,
+        }];
+        let is_so = |entries: &[Vec<(String, String)>], wanted: &[Package]| {
+            let now = read(entries, &secret).unwrap();
+            now.has_become(&before, &["foo"], wanted)
+        };
+        let new = entry("foo", "2-1", "");
+        assert!(is_so(&[new.clone(), other.clone()], &wanted));
+        assert!(is_so(std::slice::from_ref(&other), &[]));
+        let stray = vec![("stray/files".to_owned(), "x".to_owned())];
+        let mut moved = new.clone();
+        moved[0].0 = "bar-2-1/desc".to_owned();
+        for (what, entries) in [
+            (
+                "nothing is new",
+                vec![entry("foo", "1-1", ""), other.clone()],
+            ),
+            (
+                "both are there",
+                vec![entry("foo", "1-1", ""), new.clone(), other.clone()],
+            ),
+            ("it is missing", vec![other.clone()]),
+            ("another one is gone", vec![new.clone()]),
+            (
+                "another one has changed",
+                vec![new.clone(), entry("other", "1-1", "%REPLACES%\nfoo\n")],
+            ),
+            (
+                "another one is new",
+                vec![new.clone(), other.clone(), entry("bar", "1-1", "")],
+            ),
+            ("a folder is no package's", vec![new, other.clone(), stray]),
+            ("it is in another's folder", vec![moved, other]),
+        ] {
+            assert!(!is_so(&entries, &wanted), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_database_is_refused() {
+        let secret = RandomState::new();
+        assert!(Database::read(&b"x"[..], &secret).is_err());
+        let twice = [entry("a", "1-1", ""), entry("a", "1-1", "")];
+        assert!(read(&twice, &secret).is_err());
+        for (path, text) in [
+            ("desc", "%NAME%\na\n%VERSION%\n1\n%FILENAME%\nf\n"),
+            ("a/desc", "%NAME%\na\n%VERSION%\n1\n%FILENAME%\n../f\n"),
+            ("a/desc", "%NAME%\na\n"),
+        ] {
+            let entry = vec![(path.to_owned(), text.to_owned())];
+            assert!(read(&[entry], &secret).is_err(), "{path} {text}");
+        }
+    }
+
+    #[test]
+    fn paths_of_any_length_are_read() {
+        let secret = RandomState::new();
+        let (name, version) = ("n".repeat(150), "1".repeat(90) + "-1");
+        let database = read(&[entry(&name, &version, "")], &secret).unwrap();
+        assert_eq!(database.find(&name).unwrap().version, version);
+    }
+}

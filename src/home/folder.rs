@@ -1,0 +1,428 @@
+//! A folder as the home of packages: `DIR/<repo>/<arch>/`, with pacman's own database, so that `Server = file://DIR/$repo/$arch`
+//! works, and any web server on it. Not here: how it is changed (`publish`).
+
+use std::cell::RefCell;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::hash::RandomState;
+use std::io::{Cursor, ErrorKind, Read, Seek};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::str::FromStr;
+use std::thread;
+use std::time::Duration;
+
+use super::change::plain;
+use super::database::Database;
+use super::page::{self, Section};
+use super::publish::tidy;
+use super::records::Records;
+use super::staging::{Staging, failed_to};
+use super::{Gone, Sink};
+use crate::docker::Container;
+use crate::error::{Error, Kind, Result};
+use crate::http::Deadline;
+use crate::inbox::{FOLDER, Inbox};
+use crate::owners::{Key, Listed, Owners};
+use crate::report::{Failed, Tried};
+use crate::sandbox::WOULD_TAKE;
+use crate::tar::{Own, of_files};
+use crate::words::{Arch, PackageName, RepoName, Version};
+
+/// The file that is locked while something in the folder is changed.
+const LOCK: &str = ".vieter.lock";
+
+/// How often it is tried.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Where the folder is, and how things go there.
+#[derive(Clone)]
+pub struct Settings {
+    /// `DIR`
+    pub dir: PathBuf,
+    /// What signs a file, on the host.
+    pub sign_command: Option<String>,
+}
+
+/// A folder.
+pub struct Folder(pub Settings, Latest);
+
+/// The database that was read last: where it is, what tells it from others of that name, and what is in it. A list asks for one
+/// again and again.
+type Latest = RefCell<Option<(PathBuf, [u64; 4], Rc<Database>)>>;
+
+/// A repository in it, for one architecture.
+pub struct Shelf<'s> {
+    /// The folder.
+    pub folder: &'s Folder,
+    /// Which repository.
+    pub repo: &'s RepoName,
+    /// For which architecture.
+    pub arch: &'s Arch,
+    /// `DIR/<repo>/<arch>`
+    pub dir: PathBuf,
+    /// Where its databases are made.
+    pub inbox: &'s Inbox<'s>,
+    /// Whose names are nobody else's.
+    pub listed: &'s Listed,
+    /// For the comparison of databases.
+    pub secret: RandomState,
+}
+
+impl Folder {
+    /// Opens it. It is made if it isn't there.
+    ///
+    /// # Errors
+    /// What isn't a folder, or can't be written to.
+    pub fn open(settings: Settings) -> Result<Folder> {
+        let dir = &settings.dir;
+        let made = fs::create_dir_all(dir).map_err(failed_to("making the folder", dir));
+        let opened = made.and_then(|()| open_lock(dir));
+        // From here on it doesn't begin with what a command would take for an option.
+        let whole = opened.and_then(|_| fs::canonicalize(dir).map_err(failed_to("finding", dir)));
+        let advice = "--into (VIETER_INTO) takes a folder that this user can write to";
+        let dir = whole.map_err(|error| error.advise(advice))?;
+        Ok(Folder(Settings { dir, ..settings }, Latest::default()))
+    }
+
+    /// Waits until nobody else changes it.
+    ///
+    /// # Errors
+    /// Those of the file system, and the time limit.
+    pub fn lock(&self, by: Deadline) -> Result<File> {
+        let path = self.0.dir.join(LOCK);
+        let file = open_lock(&self.0.dir)?;
+        let mut is_first = true;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::Error(error)) => return Err(failed_to("locking", &path)(error)),
+                Err(TryLockError::WouldBlock) if by.has_passed() => {
+                    let why = "another run held it until the time limit";
+                    return Err(Error::new(Kind::Lost, format!("{}: {why}", path.display())));
+                }
+                Err(TryLockError::WouldBlock) => (),
+            }
+            if is_first {
+                log::info!("waiting for another run that publishes: {}", path.display());
+            }
+            is_first = false;
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// A repository in it.
+    pub fn shelf<'s>(&'s self, sink: &'s Sink, repo: &'s RepoName) -> Shelf<'s> {
+        self.shelf_of(sink, repo, sink.arch)
+    }
+
+    fn shelf_of<'s>(&'s self, sink: &'s Sink, repo: &'s RepoName, arch: &'s Arch) -> Shelf<'s> {
+        Shelf {
+            folder: self,
+            repo,
+            arch,
+            dir: self.dir(repo, arch),
+            inbox: sink.inbox,
+            listed: sink.listed,
+            secret: RandomState::new(),
+        }
+    }
+
+    fn dir(&self, repo: &RepoName, arch: &Arch) -> PathBuf {
+        self.0.dir.join(repo.as_str()).join(arch.as_str())
+    }
+
+    /// The packages that no entry of the list makes any more: theirs isn't there, or makes others by what it has claimed, and no
+    /// other has claimed them, as one does that is the same with another URL.
+    ///
+    /// # Errors
+    /// Records that can't be read.
+    pub fn gone(&self, arch: &Arch, listed: &Listed, owners: &Owners) -> Result<Vec<Gone>> {
+        let mut gone = vec![];
+        let ours = self.places()?.into_iter().filter(|(_, its)| its == arch);
+        for (repo, _) in ours {
+            for (name, record) in Records::read(&self.dir(&repo, arch))?.packages() {
+                let key = &record.entry;
+                let may_be_made = listed.may_have(&repo, key) && !owners.have_read(&repo, key);
+                if !may_be_made && !owners.have(&repo, name) {
+                    let (repo, name) = (repo.clone(), name.parse()?);
+                    let version = record.version.clone();
+                    gone.push(Gone {
+                        repo,
+                        name,
+                        version,
+                    });
+                }
+            }
+        }
+        Ok(gone)
+    }
+
+    /// The repositories in it, each with an architecture, by name. What can't be one isn't ours.
+    fn places(&self) -> Result<Vec<(RepoName, Arch)>> {
+        let mut places = vec![];
+        for repo in names_in::<RepoName>(&self.0.dir)? {
+            let dir = self.0.dir.join(repo.as_str());
+            match names_in::<Arch>(&dir) {
+                Ok(archs) => places.extend(archs.into_iter().map(|arch| (repo.clone(), arch))),
+                // A file system's lost+found, say.
+                Err(error) => log::debug!("passing over what can't be a repository: {error}"),
+            }
+        }
+        places.sort_by_key(|(repo, arch)| (repo.to_string(), arch.to_string()));
+        Ok(places)
+    }
+
+    /// Remembers what became of these entries, which may be all that there are, and writes the page.
+    ///
+    /// # Errors
+    /// Those of the file system, and of databases and records that can't be read.
+    pub fn tell(&self, sink: &Sink, tried: &[Tried], is_whole: bool, by: Deadline) -> Result<()> {
+        let _lock = self.lock(by)?;
+        for (entry, failed) in tried {
+            // The first package of a repository may be what couldn't be built.
+            let dir = self.dir(&entry.publish_to, sink.arch);
+            if failed.is_some() {
+                fs::create_dir_all(&dir).map_err(failed_to("making", &dir))?;
+            }
+        }
+        let places = self.places()?;
+        let mut sections = vec![];
+        for (repo, arch) in &places {
+            let shelf = self.shelf_of(sink, repo, arch);
+            let tried = tried.iter().filter(|_| arch == sink.arch);
+            let its = tried.filter(|(entry, _)| entry.publish_to == *repo);
+            let its: Vec<_> = its
+                .map(|(entry, it)| (Key::of(entry), it.as_deref().cloned()))
+                .collect();
+            match shelf.tell(&its, is_whole && arch == sink.arch, by) {
+                Ok((database, records)) => sections.push(Section {
+                    shelf,
+                    database,
+                    records,
+                }),
+                // One that is broken is no reason not to show the others.
+                Err(error) => log::error!("{error}"),
+            }
+        }
+        sections.retain(|it| !it.is_empty());
+        page::write(&self.0.dir, &sections)
+    }
+}
+
+/// The folders in a folder whose names can be such. Links are none: what one leads to is another repository, perhaps, and what is
+/// on the list for that isn't for this.
+fn names_in<T: FromStr>(dir: &Path) -> Result<Vec<T>> {
+    let mut names = vec![];
+    for found in fs::read_dir(dir).map_err(failed_to("reading", dir))? {
+        let found = found.map_err(failed_to("reading", dir))?;
+        let kind = found.file_type().map_err(failed_to("reading", dir))?;
+        if kind.is_dir() {
+            names.extend(found.file_name().to_str().and_then(|it| it.parse().ok()));
+        }
+    }
+    Ok(names)
+}
+
+fn open_lock(dir: &Path) -> Result<File> {
+    let path = dir.join(LOCK);
+    let opened = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path);
+    opened.map_err(failed_to("opening", &path))
+}
+
+impl Shelf<'_> {
+    /// Remembers what became of its entries, and clears up after publishes that were killed; gives what is to be shown.
+    fn tell(
+        &self,
+        tried: &[(Key, Option<Failed>)],
+        is_whole: bool,
+        by: Deadline,
+    ) -> Result<(Database, Records)> {
+        let (mut records, database) = (self.records()?, self.read("db", by)?);
+        if records.set_tried(tried, is_whole) || !records.are_settled() {
+            tidy(&mut records, &database, &Staging::new(&self.dir, None)?)?;
+        }
+        Ok((database, records))
+    }
+
+    /// What is remembered of its packages.
+    ///
+    /// # Errors
+    /// Those of [`Records::read`].
+    pub fn records(&self) -> Result<Records> {
+        Records::read(&self.dir)
+    }
+
+    /// What a database is called: `db`, or the list of files, `files`.
+    pub fn file(&self, kind: &str) -> String {
+        format!("{}.{kind}", self.repo)
+    }
+
+    /// Opens one, as it is; `None` if there is none.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn open(&self, kind: &str) -> Result<Option<File>> {
+        let path = self.dir.join(self.file(kind));
+        match File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some).map_err(failed_to("opening", &path)),
+        }
+    }
+
+    /// Opens one, unpacked.
+    ///
+    /// # Errors
+    /// Those of [`Shelf::open`], and of what unpacks it.
+    fn open_plain(&self, kind: &str, by: Deadline) -> Result<Option<Box<dyn Read>>> {
+        let Some(mut file) = self.open(kind)? else {
+            return Ok(None);
+        };
+        let path = self.dir.join(self.file(kind));
+        let mut beginning = [0; 262];
+        let read = file.read_exact(&mut beginning);
+        let is_tar = beginning.ends_with(b"ustar") || beginning.iter().all(|byte| *byte == 0);
+        file.rewind().map_err(failed_to("reading", &path))?;
+        if read.is_ok() && is_tar {
+            return Ok(Some(Box::new(file)));
+        }
+        let unpacked = plain(self.inbox, file, by);
+        let unpacked =
+            unpacked.map_err(|error| error.during(format!("{} is no database", path.display())));
+        Ok(Some(Box::new(unpacked?)))
+    }
+
+    /// Reads one; an empty one if there is none.
+    ///
+    /// # Errors
+    /// Those of [`Database::read`], and those of opening it.
+    pub fn read(&self, kind: &str, by: Deadline) -> Result<Database> {
+        let Some(reader) = self.open_plain(kind, by)? else {
+            return Ok(Database::default());
+        };
+        let path = self.dir.join(self.file(kind));
+        let read = Database::read(reader, &self.secret);
+        let advice = "restore it, or make it anew with repo-add";
+        read.map_err(|error| error.during(path.display()).advise(advice))
+    }
+
+    /// Reads its database, unless it is the one that was read last: each is a file of its own, that is never changed.
+    fn latest(&self, by: Deadline) -> Result<Rc<Database>> {
+        let path = self.dir.join(self.file("db"));
+        let found = path.metadata().ok().map(|it| {
+            let (seconds, rest) = (it.mtime().unsigned_abs(), it.mtime_nsec().unsigned_abs());
+            [it.ino(), it.len(), seconds, rest]
+        });
+        let mut latest = self.folder.1.borrow_mut();
+        if let (Some((its, is, database)), Some(found)) = (&*latest, found)
+            && *its == path
+            && *is == found
+        {
+            return Ok(database.clone());
+        }
+        let database = Rc::new(self.read("db", by)?);
+        *latest = found.map(|found| (path, found, database.clone()));
+        Ok(database)
+    }
+
+    /// The bytes of its database, unpacked.
+    ///
+    /// # Errors
+    /// Those of opening and reading it.
+    pub fn database(&self, by: Deadline) -> Result<Option<Vec<u8>>> {
+        let Some(mut reader) = self.open_plain("db", by)? else {
+            return Ok(None);
+        };
+        let (mut bytes, path) = (vec![], self.dir.join(self.file("db")));
+        let read = reader.read_to_end(&mut bytes);
+        read.map_err(failed_to("reading", &path))?;
+        Ok(Some(bytes))
+    }
+
+    /// Whether a version of a package is in its database, and the archive there.
+    ///
+    /// # Errors
+    /// Those of [`Shelf::read`]; a database that is lost.
+    pub fn has(&self, name: &PackageName, version: &Version, by: Deadline) -> Result<bool> {
+        let database = self.latest(by)?;
+        // Before anything is built that couldn't be published.
+        if database.packages().next().is_none() {
+            let path = self.dir.join(self.file("db"));
+            self.records()?.must_match(&database, &path)?;
+        }
+        let found = database.find(name.as_str());
+        let found = found.filter(|it| it.version == version.to_string());
+        Ok(found.is_some_and(|it| {
+            let file = self.dir.join(&it.filename).metadata();
+            file.is_ok_and(|file| file.is_file() && file.len() == it.size)
+        }))
+    }
+
+    /// Puts its database into a build's container.
+    ///
+    /// # Errors
+    /// Those of [`Shelf::database`] and of the engine.
+    pub fn lend(&self, container: &Container, by: Deadline) -> Result<Option<String>> {
+        let Some(bytes) = self.database(by)? else {
+            return Ok(None);
+        };
+        let size = bytes.len() as u64;
+        let database: Own = (self.file("db"), size, Box::new(Cursor::new(bytes)));
+        container.unpack(FOLDER, &mut of_files(vec![database]), by)?;
+        Ok(Some(format!("file://{FOLDER}")))
+    }
+
+    /// Puts those of its archives beside that which pacman would take for these packages, one a line.
+    ///
+    /// # Errors
+    /// Those of the script and of the file system.
+    pub fn lend_archives(&self, container: &Container, packages: &str, by: Deadline) -> Result<()> {
+        let ask = WOULD_TAKE.with([self.repo.as_str()].into_iter().chain(packages.lines()));
+        let wanted = container.read(&ask, by)?;
+        let wanted = String::from_utf8_lossy(&wanted).into_owned();
+        let database = self.read("db", by)?;
+        let is_wanted = |name: &str| wanted.lines().any(|it| it == name);
+        let mut archives: Vec<Own> = vec![];
+        for package in database.packages().filter(|it| is_wanted(&it.filename)) {
+            let path = self.dir.join(&package.filename);
+            // One that is gone will be built again, and what needs it after that: pacman says that it isn't there.
+            let file = match File::open(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                opened => opened.map_err(failed_to("opening", &path))?,
+            };
+            let size = file.metadata().map_err(failed_to("opening", &path))?.len();
+            archives.push((package.filename.clone(), size, Box::new(file)));
+        }
+        if archives.is_empty() {
+            return Ok(());
+        }
+        container.unpack(FOLDER, &mut of_files(archives), by)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn another_name_of_a_repository_is_none_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in ["mine/x86_64", "mine/aarch64", ".hidden/x86_64", "a b/any"] {
+            fs::create_dir_all(dir.path().join(path)).unwrap();
+        }
+        fs::write(dir.path().join("file"), "").unwrap();
+        symlink("mine", dir.path().join("alias")).unwrap();
+        symlink("x86_64", dir.path().join("mine/any")).unwrap();
+        let (dir, sign_command) = (dir.path().to_owned(), None);
+        let folder = Folder::open(Settings { dir, sign_command }).unwrap();
+        let places = folder.places().unwrap();
+        let places = places.iter().map(|(repo, arch)| format!("{repo} {arch}"));
+        assert_eq!(places.collect::<Vec<_>>(), ["mine aarch64", "mine x86_64"]);
+    }
+}

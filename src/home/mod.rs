@@ -1,0 +1,310 @@
+//! Where packages go: whether one is there, publishing, how pacman gets at them, and whose their names are. A home is one of
+//! two, and nobody outside knows which. Not here: what may be published (`archive`).
+
+mod change;
+pub mod database;
+pub mod folder;
+mod page;
+mod publish;
+mod records;
+pub mod server;
+mod staging;
+
+use std::path::Path;
+
+use crate::docker::Container;
+use crate::error::Result;
+use crate::http::Deadline;
+use crate::inbox::Inbox;
+use crate::list::{self, List, Repo, Target};
+use crate::owners::{Listed, Owners};
+use crate::report::{Line, Outcome, Tried};
+use crate::retry::Tries;
+use crate::server::{self as client, Server};
+use crate::words::{Arch, Commit, PackageName, RepoName, Version};
+
+use self::server::SentLog;
+
+pub use folder::Folder;
+pub use publish::Parcel;
+
+/// Where a home is.
+pub enum Settings {
+    /// A server, with its key.
+    Server(client::Settings),
+    /// A folder.
+    Folder(folder::Settings),
+}
+
+/// The two.
+pub enum Home {
+    /// A Vieter server.
+    Server(Box<Server>),
+    /// A folder with the same layout.
+    Folder(Folder),
+}
+
+impl Home {
+    /// The home that is meant. A server isn't asked for anything yet.
+    ///
+    /// # Errors
+    /// A folder that can't be used.
+    pub fn open(settings: Settings) -> Result<Home> {
+        Ok(match settings {
+            Settings::Server(settings) => Home::Server(Box::new(Server::new(settings))),
+            Settings::Folder(settings) => Home::Folder(Folder::open(settings)?),
+        })
+    }
+
+    /// The list of what is to be built that is there, for this architecture; a folder has none.
+    ///
+    /// # Errors
+    /// Those of [`list::fetch`].
+    pub fn list(&mut self, arch: &Arch) -> Result<Option<List>> {
+        match self {
+            Home::Server(server) => list::fetch(server, arch).map(Some),
+            Home::Folder(_) => Ok(None),
+        }
+    }
+
+    /// What messages call it.
+    pub fn name(&self) -> String {
+        match self {
+            Home::Server(server) => server.address().to_owned(),
+            Home::Folder(folder) => folder.0.dir.display().to_string(),
+        }
+    }
+
+    /// Whether it remembers itself which entry a package is of.
+    pub fn has_records(&self) -> bool {
+        matches!(self, Home::Folder(_))
+    }
+
+    /// Whether a key goes to another machine, unencrypted.
+    pub fn sends_key_in_the_clear(&self) -> bool {
+        match self {
+            Home::Server(server) => server.sends_key_in_the_clear(),
+            Home::Folder(_) => false,
+        }
+    }
+
+    /// What it is, and what is well if its list can be had.
+    pub fn what_is_well(&self) -> (&'static str, String) {
+        let name = self.name();
+        match self {
+            Home::Server(_) => ("server", format!("{name} answers and takes the key")),
+            Home::Folder(_) => ("folder", format!("{name} can be written to")),
+        }
+    }
+
+    /// The packages that no entry of the list makes any more, by what its entries have claimed in this run. A server's are
+    /// the server's matter.
+    ///
+    /// # Errors
+    /// Records that can't be read.
+    pub fn gone(&self, arch: &Arch, listed: &Listed, owners: &Owners) -> Result<Vec<Gone>> {
+        match self {
+            Home::Server(_) => Ok(vec![]),
+            Home::Folder(home) => home.gone(arch, listed, owners),
+        }
+    }
+}
+
+/// The packages of a home, those of one architecture.
+pub struct Sink<'e> {
+    /// Where they are.
+    pub home: &'e Home,
+    /// Theirs.
+    pub arch: &'e Arch,
+    /// Where a folder's databases are made.
+    pub inbox: &'e Inbox<'e>,
+    /// Whose names are nobody else's.
+    pub listed: &'e Listed,
+}
+
+/// Something that is published by a repository's build, for a home's records.
+pub struct Source<'a> {
+    /// The entry of the list.
+    pub repo: &'a Repo,
+    /// What was built; `None` for a PKGBUILD that was downloaded.
+    pub commit: Option<&'a Commit>,
+    /// The packages that are others', and may be replaced.
+    pub replace: &'a [PackageName],
+}
+
+/// A package in a folder that no entry of the list makes any more.
+#[derive(Clone)]
+pub struct Gone {
+    /// Where it is.
+    pub repo: RepoName,
+    /// Which one.
+    pub name: PackageName,
+    /// In which version; none if it is an archive alone, of a publish or a removal that was killed.
+    pub version: Option<String>,
+}
+
+impl Gone {
+    /// What is told of it.
+    pub fn line(&self, outcome: Outcome) -> Line {
+        let Gone {
+            repo,
+            name,
+            version,
+        } = self;
+        let version = version.iter().map(|it| format!(" {it}"));
+        let version: String = version.collect();
+        Line::untouched(format!("{repo}/{name}{version}"), outcome)
+    }
+}
+
+impl Sink<'_> {
+    fn on_server<'s>(&'s self, server: &'s Server, repo: &'s RepoName) -> server::Shelf<'s> {
+        let arch = self.arch;
+        server::Shelf { server, repo, arch }
+    }
+
+    /// Whether a version of a package is published.
+    ///
+    /// # Errors
+    /// No answer, or none that tells it; a folder's database that can't be read.
+    pub fn has(
+        &self,
+        repo: &RepoName,
+        name: &PackageName,
+        version: &Version,
+        tries: Tries,
+    ) -> Result<bool> {
+        match self.home {
+            Home::Server(home) => self
+                .on_server(home, repo)
+                .has(&format!("{name}-{version}"), tries),
+            Home::Folder(home) => home.shelf(self, repo).has(name, version, tries.by),
+        }
+    }
+
+    /// Makes a repository's database reachable for a build's container: what stands behind `Server =` in its pacman.conf.
+    /// `None` before the first package: pacman takes a missing database for an error.
+    ///
+    /// # Errors
+    /// No answer, or none that tells it; those of the engine and of a folder's database.
+    pub fn lend(
+        &self,
+        repo: &RepoName,
+        container: &Container,
+        by: Deadline,
+    ) -> Result<Option<String>> {
+        match self.home {
+            Home::Server(home) => self.on_server(home, repo).url(by),
+            Home::Folder(home) => home.shelf(self, repo).lend(container, by),
+        }
+    }
+
+    /// Makes those of a repository's archives reachable that pacman would take for these packages, once it knows its database.
+    ///
+    /// # Errors
+    /// Those of the engine; an archive that has gone.
+    pub fn lend_archives(
+        &self,
+        repo: &RepoName,
+        container: &Container,
+        packages: &str,
+        by: Deadline,
+    ) -> Result<()> {
+        match self.home {
+            Home::Server(_) => Ok(()),
+            Home::Folder(home) => {
+                let shelf = home.shelf(self, repo);
+                shelf.lend_archives(container, packages, by)
+            }
+        }
+    }
+
+    /// A repository's database; `None` before its first package.
+    ///
+    /// # Errors
+    /// No answer, or none that is one; one of more than 16 MiB; those of a folder's.
+    pub fn database(&self, repo: &RepoName, by: Deadline) -> Result<Option<Vec<u8>>> {
+        match self.home {
+            Home::Server(home) => self.on_server(home, repo).database(by),
+            Home::Folder(home) => home.shelf(self, repo).database(by),
+        }
+    }
+
+    /// Refuses names that another entry has from nights before, if that may be on the list still. A server remembers none.
+    ///
+    /// # Errors
+    /// That; a folder's records that can't be read.
+    pub fn must_not_be_anothers(&self, repo: &Repo, names: &[&str]) -> Result<()> {
+        match self.home {
+            Home::Server(_) => Ok(()),
+            Home::Folder(home) => {
+                let records = home.shelf(self, &repo.publish_to).records()?;
+                records.must_not_be_anothers(repo, names, self.listed)
+            }
+        }
+    }
+
+    /// Publishes archives, in this order as far as a server is concerned, and counts them in `published`, those too that go
+    /// before one that fails.
+    ///
+    /// # Errors
+    /// No answer, or another than success; those of the inbox; whatever keeps a folder from being changed.
+    pub fn publish(
+        &self,
+        source: &Source,
+        parcels: &[Parcel],
+        published: &mut usize,
+        by: Deadline,
+    ) -> Result<()> {
+        match self.home {
+            Home::Server(home) => {
+                let shelf = self.on_server(home, &source.repo.publish_to);
+                shelf.publish(self.inbox, parcels, published, by)
+            }
+            Home::Folder(home) => {
+                let shelf = home.shelf(self, &source.repo.publish_to);
+                publish::publish(&shelf, source, parcels, by)?;
+                *published = published.saturating_add(parcels.len());
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends a build's log to whoever keeps such. That it can't be is no reason for a build to fail.
+    pub fn send_log(&self, repo: &Repo, times: [u64; 2], is_built: bool, path: &Path) {
+        let (Home::Server(server), Target(Some(target))) = (self.home, repo.target) else {
+            return;
+        };
+        let log = SentLog {
+            target,
+            arch: self.arch,
+            times,
+            is_built,
+            path,
+        };
+        if let Err(error) = log.send(server) {
+            log::warn!("sending the log of {}: {error}", repo.name());
+        }
+    }
+
+    /// Says what became of these entries, which may be all that there are, to whoever looks at the packages. That it can't be
+    /// is no reason for a run to fail.
+    pub fn tell(&self, tried: &[Tried], is_whole: bool, by: Deadline) {
+        let told = match self.home {
+            Home::Server(_) => Ok(()),
+            Home::Folder(home) => home.tell(self, tried, is_whole, by),
+        };
+        let _ = told.inspect_err(|error| log::error!("{error}"));
+    }
+
+    /// Removes packages of one repository that no entry of the list makes any more.
+    ///
+    /// # Errors
+    /// Whatever keeps a folder from being changed.
+    pub fn remove(&self, repo: &RepoName, gone: &[Gone], by: Deadline) -> Result<()> {
+        match self.home {
+            Home::Server(_) => Ok(()),
+            Home::Folder(home) => publish::remove(&home.shelf(self, repo), gone, by),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! How packages come into a folder, and go. The order is what makes it safe to be killed at any moment: what the database names
+//! is there, complete, before it does, and what it doesn't name any more goes afterwards.
+
+use std::fs::File;
+
+use super::change::{Change, KINDS, change, changed};
+use super::database::{Database, Package};
+use super::folder::Shelf;
+use super::records::{FILE, Records};
+use super::staging::{Staging, failed_to};
+use super::{Gone, Source};
+use crate::archive::Archive;
+use crate::error::{Error, Result};
+use crate::http::Deadline;
+use crate::words::{PackageName, RepoName};
+
+/// An archive in the inbox that is to be published.
+pub struct Parcel<'a> {
+    /// Its place in the inbox.
+    pub place: usize,
+    /// What it is.
+    pub archive: &'a Archive,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What stands behind `.pkg.tar` in its name.
+    pub ending: &'a str,
+    /// Whether its version was published before.
+    pub was_there: bool,
+}
+
+impl Parcel<'_> {
+    /// What it is called where it is published, of parts that were checked.
+    pub fn filename(&self) -> String {
+        let Archive {
+            name,
+            version,
+            arch,
+            ..
+        } = self.archive;
+        format!("{name}-{version}-{arch}.pkg.tar{}", self.ending)
+    }
+
+    /// Says that it is published now.
+    pub fn announce(&self, repo: &RepoName) {
+        let (Archive { name, version, .. }, size) = (self.archive, self.size);
+        log::info!("publishing {name} {version} ({size} bytes) to {repo}");
+    }
+
+    /// Its entry in a database.
+    fn package(&self) -> Package {
+        Package {
+            name: self.archive.name.to_string(),
+            version: self.archive.version.to_string(),
+            filename: self.filename(),
+            size: self.size,
+        }
+    }
+}
+
+/// Publishes archives, all of them or none.
+///
+/// # Errors
+/// Names and files that are others'; those of the inbox, the file system, repo-add and the sign command.
+pub fn publish(shelf: &Shelf, source: &Source, parcels: &[Parcel], by: Deadline) -> Result<()> {
+    let _lock = shelf.folder.lock(by)?;
+    let mut records = shelf.records()?;
+    let before = Databases::read(shelf, by)?;
+    records.must_match(&before.packages, &shelf.dir.join(shelf.file("db")))?;
+    for parcel in parcels {
+        may_be_placed(shelf, source, parcel, &records, &before.packages)?;
+    }
+    let staging = Staging::new(&shelf.dir, shelf.folder.0.sign_command.as_deref())?;
+    for parcel in parcels {
+        parcel.announce(shelf.repo);
+        let written = staging.write(&parcel.filename(), shelf.inbox.open(parcel.place, by)?)?;
+        if written != parcel.size {
+            let why = format!("it has {written} bytes, not {}", parcel.size);
+            return Err(Error::unusable(parcel.filename(), why));
+        }
+        staging.sign(&parcel.filename(), by)?;
+    }
+    let wanted: Vec<Package> = parcels.iter().map(Parcel::package).collect();
+    let archives: Vec<_> = parcels.iter().map(|it| (it.place, it.filename())).collect();
+    let names: Vec<&str> = wanted.iter().map(|it| it.name.as_str()).collect();
+    let added = Change::Add(&archives);
+    let after = before.change(shelf, &staging, &added, (&names, &wanted), by)?;
+
+    for package in &wanted {
+        records.begin(&package.name, source, &package.filename);
+    }
+    save(&records, &staging)?;
+    // Where the database names a file that is gone, it has to have the new one's checksum first.
+    let is_named = |it: &&Package| {
+        before
+            .packages
+            .packages()
+            .any(|old| old.filename == it.filename)
+    };
+    let (vanished, new): (Vec<&Package>, Vec<&Package>) = wanted.iter().partition(is_named);
+    new.iter().try_for_each(|it| staging.place(&it.filename))?;
+    staging.sync()?;
+    place_databases(shelf, &staging)?;
+    vanished
+        .iter()
+        .try_for_each(|it| staging.place(&it.filename))?;
+    staging.sync()?;
+    tidy(&mut records, &after, &staging)
+}
+
+/// Removes archives of ours that the database names no more, and remembers which it names.
+///
+/// # Errors
+/// Those of the file system.
+pub fn tidy(records: &mut Records, database: &Database, staging: &Staging) -> Result<()> {
+    let mut old = records.settle(database).into_iter();
+    old.try_for_each(|it| staging.remove(&it))?;
+    save(records, staging)
+}
+
+/// Removes packages of one repository, with their archives as far as those are ours.
+///
+/// # Errors
+/// Those of the file system, repo-remove and the sign command.
+pub fn remove(shelf: &Shelf, gone: &[Gone], by: Deadline) -> Result<()> {
+    let _lock = shelf.folder.lock(by)?;
+    let mut records = shelf.records()?;
+    // Another machine may have published one since.
+    let is_gone_still = |it: &&Gone| {
+        let record = records.find(it.name.as_str());
+        record.is_some_and(|record| record.version == it.version)
+    };
+    let gone: Vec<Gone> = gone.iter().filter(is_gone_still).cloned().collect();
+    let before = Databases::read(shelf, by)?;
+    let staging = Staging::new(&shelf.dir, shelf.folder.0.sign_command.as_deref())?;
+    // One that was removed by hand is in the records alone, and what came in its place by hand is somebody else's.
+    let is_there = |it: &&Gone| {
+        let package = before.packages.find(it.name.as_str());
+        package.is_some_and(|package| records.files(&package.name).contains(&package.filename))
+    };
+    let there: Vec<PackageName> = gone
+        .iter()
+        .filter(is_there)
+        .map(|it| it.name.clone())
+        .collect();
+    if !there.is_empty() {
+        let names: Vec<&str> = there.iter().map(PackageName::as_str).collect();
+        before.change(shelf, &staging, &Change::Remove(&there), (&names, &[]), by)?;
+        // One that is empty then would be taken for one that is lost.
+        gone.iter()
+            .for_each(|it| records.withdraw(it.name.as_str()));
+        save(&records, &staging)?;
+        place_databases(shelf, &staging)?;
+    }
+    for Gone { name, .. } in &gone {
+        let mut files = records.files(name.as_str()).iter();
+        files.try_for_each(|it| staging.remove(it))?;
+        records.forget(name.as_str());
+    }
+    save(&records, &staging)
+}
+
+/// Refuses what would take another entry's name, or another file's place.
+fn may_be_placed(
+    shelf: &Shelf,
+    source: &Source,
+    parcel: &Parcel,
+    records: &Records,
+    database: &Database,
+) -> Result<()> {
+    let (name, filename) = (parcel.archive.name.as_str(), parcel.filename());
+    records.must_not_be_anothers(source.repo, &[name], shelf.listed)?;
+    let theirs = database.find(name);
+    let theirs = theirs.filter(|it| !records.files(name).contains(&it.filename));
+    if theirs.is_some() && !source.replace.contains(&parcel.archive.name) {
+        let what = format!("the package {name} in {}", shelf.file("db"));
+        let advice = format!("to give its name to this entry, say --replace {name}, once");
+        return Err(Error::unusable(what, "somebody else has put it there").advise(&advice));
+    }
+    let path = shelf.dir.join(&filename);
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let bad = |why: &str, advice: &str| Err(Error::unusable(path.display(), why).advise(advice));
+    if database.packages().any(|it| it.filename == filename) {
+        let why = "it is published, and is never replaced by other bytes under the same name";
+        return bad(why, "raise pkgrel");
+    }
+    let version = records.find(name).and_then(|it| it.version.as_ref());
+    if version == Some(&parcel.archive.version.to_string()) {
+        let why = "it was published, and somebody has taken it out of the database";
+        return bad(why, "put it back with repo-add, or raise pkgrel");
+    }
+    match records.files(name).contains(&filename) {
+        // A publish that was killed has left it.
+        true => Ok(()),
+        false => bad(
+            "there is such a file, and it isn't ours",
+            "remove it, or raise pkgrel",
+        ),
+    }
+}
+
+/// The two databases of a repository, before a change.
+struct Databases {
+    files: Database,
+    packages: Database,
+}
+
+impl Databases {
+    fn read(shelf: &Shelf, by: Deadline) -> Result<Databases> {
+        let [mut files, packages] = [shelf.read("files", by)?, shelf.read("db", by)?];
+        // What a publish that was killed between the two has left.
+        files.retain_folders_of(&packages);
+        Ok(Databases { files, packages })
+    }
+
+    /// Makes the new ones, signed, in the staging folder, if they have what is `wanted` of these names and else nothing new. Gives
+    /// what the database has then.
+    fn change(
+        &self,
+        shelf: &Shelf,
+        staging: &Staging,
+        what: &Change,
+        (names, wanted): (&[&str], &[Package]),
+        by: Deadline,
+    ) -> Result<Database> {
+        let [files, database] = KINDS;
+        let old = [shelf.open(files)?, shelf.open(database)?];
+        change(shelf.inbox, old, what, by)?;
+        // Of the kinds, the database comes last.
+        let mut after = Database::default();
+        for (kind, before) in KINDS.iter().zip([&self.files, &self.packages]) {
+            let file = shelf.file(kind);
+            staging.write(&file, changed(shelf.inbox, kind, by)?)?;
+            let path = staging.path(&file);
+            let opened = File::open(&path).map_err(failed_to("opening", &path))?;
+            after = Database::read(opened, &shelf.secret)?;
+            if !after.has_become(before, names, wanted) {
+                let why = "it isn't what it was with these packages changed alone";
+                return Err(Error::unusable(format!("the new database {file}"), why));
+            }
+            staging.sign(&file, by)?;
+        }
+        Ok(after)
+    }
+}
+
+fn place_databases(shelf: &Shelf, staging: &Staging) -> Result<()> {
+    let mut files = KINDS.iter().map(|kind| shelf.file(kind));
+    files.try_for_each(|it| staging.place(&it))?;
+    staging.sync()
+}
+
+fn save(records: &Records, staging: &Staging) -> Result<()> {
+    staging.write(FILE, records.text()?.as_slice())?;
+    staging.place(FILE)?;
+    staging.sync()
+}

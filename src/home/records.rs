@@ -1,0 +1,250 @@
+//! What a folder remembers of its packages beside the database: the entry of the list that each is of, and which files are ours.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::Source;
+use super::database::Database;
+use crate::clock::since_1970;
+use crate::error::{Error, Result};
+use crate::list::Repo;
+use crate::owners::{Key, Listed, belongs_to};
+use crate::report::Failed;
+
+/// The file, in the folder of a repository and an architecture.
+pub const FILE: &str = "vieter.json";
+
+/// What is remembered, by the packages' names.
+#[derive(Default, Serialize, Deserialize)]
+pub struct Records {
+    packages: BTreeMap<String, Record>,
+    /// What the last run that tried it couldn't build.
+    #[serde(default)]
+    failures: Vec<(Key, Failed)>,
+}
+
+/// What is remembered of a package.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// The entry that it is of.
+    pub entry: Key,
+    /// The commit that it was built of; a PKGBUILD that was downloaded has none.
+    pub commit: Option<String>,
+    /// When it was published, in seconds since 1970.
+    pub time: u64,
+    /// The version that is published; none before the first publish has ended, and once its removal has begun.
+    pub version: Option<String>,
+    /// All archives of it that are ours and may be there: more than one while one is published.
+    pub files: Vec<String>,
+}
+
+impl Records {
+    /// Reads those of a repository's folder; none if there is no file.
+    ///
+    /// # Errors
+    /// A file that can't be read.
+    pub fn read(dir: &Path) -> Result<Records> {
+        let path = dir.join(FILE);
+        let advice = "restore it; if it is removed, nobody knows which entry a package is of";
+        let bad = |why: String| {
+            Error::unusable(format!("reading {}", path.display()), why).advise(advice)
+        };
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Records::default()),
+            Err(error) => Err(bad(error.to_string())),
+        }
+    }
+
+    /// Their text.
+    ///
+    /// # Errors
+    /// None, but for the library's type.
+    pub fn text(&self) -> Result<Vec<u8>> {
+        let text = serde_json::to_vec_pretty(self);
+        text.map_err(|error| Error::unusable(FILE, error))
+    }
+
+    /// All packages, by name.
+    pub fn packages(&self) -> impl Iterator<Item = (&String, &Record)> {
+        self.packages.iter()
+    }
+
+    /// Refuses names that another entry has, if that may be on the list still.
+    ///
+    /// # Errors
+    /// That.
+    pub fn must_not_be_anothers(&self, repo: &Repo, names: &[&str], listed: &Listed) -> Result<()> {
+        let key = Key::of(repo);
+        let owners = names
+            .iter()
+            .filter_map(|name| Some((name, &self.packages.get(*name)?.entry)));
+        let mut others = owners.filter(|(_, owner)| **owner != key);
+        match others.find(|(_, owner)| listed.may_have(&repo.publish_to, owner)) {
+            Some((name, owner)) => Err(belongs_to(name, repo, &owner.name())),
+            None => Ok(()),
+        }
+    }
+
+    /// What is remembered of a package.
+    pub fn find(&self, name: &str) -> Option<&Record> {
+        self.packages.get(name)
+    }
+
+    /// What couldn't be built, and the entries that it is of.
+    pub fn failures(&self) -> &[(Key, Failed)] {
+        &self.failures
+    }
+
+    /// Remembers what became of these entries; forgets all others' failures if those were all entries that there are. Tells
+    /// whether there is something to be remembered or forgotten.
+    pub fn set_tried(&mut self, tried: &[(Key, Option<Failed>)], is_whole: bool) -> bool {
+        let had_some = !self.failures.is_empty();
+        let is_over = |key: &Key| is_whole || tried.iter().any(|(its, _)| its == key);
+        self.failures.retain(|(key, _)| !is_over(key));
+        let failed = tried
+            .iter()
+            .filter_map(|(key, it)| Some((key.clone(), it.clone()?)));
+        self.failures.extend(failed);
+        had_some || !self.failures.is_empty()
+    }
+
+    /// The archives of a package that are ours.
+    pub fn files(&self, name: &str) -> &[String] {
+        self.packages.get(name).map_or(&[], |it| &it.files)
+    }
+
+    /// Refuses to take a database that is gone for an empty one: what is published would be removed as if it were old.
+    ///
+    /// # Errors
+    /// That.
+    pub fn must_match(&self, database: &Database, path: &Path) -> Result<()> {
+        let is_published = self.packages.values().any(|it| it.version.is_some());
+        if !is_published || database.packages().next().is_some() {
+            return Ok(());
+        }
+        let what = format!("the database {}", path.display());
+        let why = format!("it is missing or empty, and {FILE} beside it knows of packages");
+        let advice = "restore it, or make it with repo-add; to begin anew, empty its folder";
+        Err(Error::unusable(what, why).advise(advice))
+    }
+
+    /// Remembers that an archive of this package is going to be there.
+    pub fn begin(&mut self, name: &str, source: &Source, file: &str) {
+        let before = self.packages.remove(name);
+        let (version, mut files) = before.map_or((None, vec![]), |it| (it.version, it.files));
+        if !files.iter().any(|it| it == file) {
+            files.push(file.to_owned());
+        }
+        let record = Record {
+            entry: Key::of(source.repo),
+            commit: source.commit.map(ToString::to_string),
+            time: since_1970(),
+            version,
+            files,
+        };
+        self.packages.insert(name.to_owned(), record);
+    }
+
+    /// Whether no publish that was killed has left anything.
+    pub fn are_settled(&self) -> bool {
+        let is_settled = |it: &Record| it.version.is_some() && it.files.len() == 1;
+        self.packages.values().all(is_settled)
+    }
+
+    /// Remembers what the database says of packages that it has an archive of ours of. Gives their other archives: old ones, and
+    /// what publishes that were killed have left.
+    pub fn settle(&mut self, database: &Database) -> Vec<String> {
+        let mut others = vec![];
+        for now in database.packages() {
+            let record = self.packages.get_mut(&now.name);
+            let record = record.filter(|it| it.files.contains(&now.filename));
+            if let Some(record) = record {
+                record.version = Some(now.version.clone());
+                let files = std::mem::replace(&mut record.files, vec![now.filename.clone()]);
+                others.extend(files.into_iter().filter(|it| *it != now.filename));
+            }
+        }
+        others
+    }
+
+    /// Remembers that it isn't published any more, though archives of it may be there.
+    pub fn withdraw(&mut self, name: &str) {
+        if let Some(record) = self.packages.get_mut(name) {
+            record.version = None;
+        }
+    }
+
+    /// Forgets a package.
+    pub fn forget(&mut self, name: &str) {
+        self.packages.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::RandomState;
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::tar::{Own, of_files};
+
+    fn record(version: Option<&str>, files: &[&str]) -> Record {
+        let (url, empty) = ("https://x".to_owned(), String::new());
+        let (branch, path) = (empty.clone(), empty);
+        Record {
+            entry: Key { url, branch, path },
+            commit: None,
+            time: 0,
+            version: version.map(str::to_owned),
+            files: files.iter().map(|it| (*it).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn what_a_killed_publish_has_left_is_settled_by_the_database() {
+        let mut records = Records::default();
+        for (name, version, files) in [
+            ("whole", Some("1-1"), &["whole-1-1"][..]),
+            // Killed behind the database, in the first publish and in a later one; before it; and replaced by somebody.
+            ("first", None, &["first-2-1"]),
+            ("later", Some("1-1"), &["later-1-1", "later-2-1"]),
+            ("early", Some("1-1"), &["early-2-1", "early-3-1"]),
+            ("theirs", Some("1-1"), &["theirs-1-1"]),
+        ] {
+            let record = record(version, files);
+            records.packages.insert(name.to_owned(), record);
+        }
+        let own = |(name, version): (&str, &str)| -> Own {
+            let desc =
+                format!("%FILENAME%\n{name}-{version}\n%NAME%\n{name}\n%VERSION%\n{version}\n");
+            let size = desc.len() as u64;
+            let path = format!("{name}-{version}/desc");
+            (path, size, Box::new(Cursor::new(desc)))
+        };
+        let named = [("whole", "1-1"), ("first", "2-1"), ("later", "2-1")];
+        let named = named.into_iter().chain([("theirs", "9-1"), ("no", "1-1")]);
+        let tar = of_files(named.map(own).collect());
+        let database = Database::read(tar, &RandomState::new()).unwrap();
+        assert!(!records.are_settled());
+        assert_eq!(records.settle(&database), ["later-1-1"]);
+        let told = |name: &str| {
+            let record = records.find(name).unwrap();
+            (record.version.clone().unwrap(), record.files.join(" "))
+        };
+        for (name, version, files) in [
+            ("whole", "1-1", "whole-1-1"),
+            ("first", "2-1", "first-2-1"),
+            ("later", "2-1", "later-2-1"),
+            ("early", "1-1", "early-2-1 early-3-1"),
+            ("theirs", "1-1", "theirs-1-1"),
+        ] {
+            assert_eq!(told(name), (version.into(), files.into()), "{name}");
+        }
+        assert!(records.find("no").is_none() && records.settle(&database).is_empty());
+    }
+}

@@ -1,0 +1,178 @@
+//! A Vieter server as the home of packages: what it is asked for, and how often. Not here: how it is reached (`crate::server`).
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use super::Parcel;
+use crate::archive::Archive;
+use crate::error::{Error, Result};
+use crate::http::{Answer, Deadline, encode};
+use crate::inbox::Inbox;
+use crate::retry::{Tries, retry};
+use crate::server::{Server, refused};
+use crate::words::{Arch, RepoName};
+
+/// How long the server may take for one answer to a `HEAD`, and for one database, if there is that much time at all.
+const PATIENCE: Duration = Duration::from_secs(20);
+const DATABASE: Duration = Duration::from_secs(60);
+
+/// How long it may take for a build's log.
+const LOG: Duration = Duration::from_secs(120);
+
+/// A repository on a server, for one architecture.
+pub struct Shelf<'s> {
+    /// The server.
+    pub server: &'s Server,
+    /// Which repository.
+    pub repo: &'s RepoName,
+    /// Whose packages.
+    pub arch: &'s Arch,
+}
+
+impl Shelf<'_> {
+    /// Whether a version of a package (`<name>-<version>`) or a file is published (`HEAD /<repo>/<arch>/<that>`).
+    ///
+    /// # Errors
+    /// No answer, any but 200 and 404.
+    pub fn has(&self, what: &str, tries: Tries) -> Result<bool> {
+        let [repo, arch, what] = [self.repo.as_str(), self.arch.as_str(), what].map(encode);
+        let path = format!("/{repo}/{arch}/{what}");
+        let by = tries.by;
+        retry(tries, || {
+            let answer = self.server.head(&path, by.within(PATIENCE))?;
+            Ok(found(answer)?.is_some())
+        })
+    }
+
+    /// Where pacman finds it; `None` if it has no database (`<repo>.db`), as before its first package.
+    ///
+    /// # Errors
+    /// Those of [`Shelf::has`].
+    pub fn url(&self, by: Deadline) -> Result<Option<String>> {
+        let Shelf { server, repo, arch } = self;
+        let is_there = self.has(&format!("{repo}.db"), Tries::a_few(by))?;
+        Ok(is_there.then(|| format!("{}/{repo}/{arch}", server.address())))
+    }
+
+    /// Its database; `None` before its first package (`GET /<repo>/<arch>/<repo>.db`).
+    ///
+    /// # Errors
+    /// No answer, any but 200 and 404; one of more than 16 MiB.
+    pub fn database(&self, by: Deadline) -> Result<Option<Vec<u8>>> {
+        let [repo, arch] = [self.repo.as_str(), self.arch.as_str()].map(encode);
+        let path = format!("/{repo}/{arch}/{repo}.db");
+        retry(Tries::while_there_is_time(by), || {
+            let answer = self.server.get(&path, by.within(DATABASE))?;
+            found(answer)?.map(Answer::read).transpose()
+        })
+    }
+
+    /// Publishes archives, one after another, each counted at once: what comes later may fail.
+    ///
+    /// # Errors
+    /// Those of the first that fails.
+    pub fn publish(
+        &self,
+        inbox: &Inbox,
+        parcels: &[Parcel],
+        published: &mut usize,
+        by: Deadline,
+    ) -> Result<()> {
+        for parcel in parcels {
+            parcel.announce(self.repo);
+            let Archive { name, version, .. } = parcel.archive;
+            let (version, was_there) = (format!("{name}-{version}"), parcel.was_there);
+            let open = || inbox.open(parcel.place, by);
+            self.upload(&version, was_there, open, parcel.size, by)?;
+            *published = published.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// Publishes an archive of `size` bytes (`POST /<repo>/publish`), which `open` gives anew for each try. Two at once of one
+    /// package would wedge the server: before another try a `HEAD` has to be answered, however long that takes. It tells, too,
+    /// whether the version (`<name>-<version>`) has arrived after all, unless it `was_there` before.
+    ///
+    /// # Errors
+    /// No answer, any but 200, and those of the reader.
+    pub fn upload<R: Read>(
+        &self,
+        version: &str,
+        was_there: bool,
+        open: impl Fn() -> Result<R>,
+        size: u64,
+        by: Deadline,
+    ) -> Result<()> {
+        let path = format!("/{}/publish", encode(self.repo.as_str()));
+        let mut tries = Tries::a_few(by);
+        loop {
+            let mut bytes = open()?;
+            let error = match self.server.post(&path, &mut bytes, size, by) {
+                Ok(answer) if answer.status() == 200 => return Ok(()),
+                Ok(answer) => refused(answer),
+                Err(error) => error,
+            };
+            let given_up = tries.pause_after(error).err();
+            let look = match given_up {
+                // A last one: it may have been the answer alone that was lost.
+                Some(_) => Tries::a_few(Deadline::after(PATIENCE)),
+                None => Tries::while_there_is_time(by),
+            };
+            match (given_up, self.has(version, look)) {
+                (_, Ok(true)) if !was_there => {
+                    log::info!("{version} has arrived in {} after all", self.repo);
+                    return Ok(());
+                }
+                (Some(error), _) | (None, Err(error)) => return Err(error),
+                (None, Ok(_)) => (),
+            }
+        }
+    }
+}
+
+/// A build's log, for a server that keeps them (from 0.4 on).
+pub struct SentLog<'a> {
+    /// The server's number for the entry.
+    pub target: u64,
+    /// For which architecture it was built.
+    pub arch: &'a Arch,
+    /// When, in seconds since 1970.
+    pub times: [u64; 2],
+    /// Whether it was built.
+    pub is_built: bool,
+    /// The file.
+    pub path: &'a Path,
+}
+
+impl SentLog<'_> {
+    /// Sends it (`POST /api/v1/logs`).
+    ///
+    /// # Errors
+    /// Those of the file; no answer, any but 200.
+    pub fn send(&self, server: &Server) -> Result<()> {
+        let failed = |error| Error::unusable(format!("reading {}", self.path.display()), error);
+        let mut file = File::open(self.path).map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len();
+        let (target, arch, [start, end]) = (self.target, encode(self.arch.as_str()), self.times);
+        let code = i32::from(!self.is_built);
+        let path = format!(
+            "/api/v1/logs?target={target}&startTime={start}&endTime={end}&arch={arch}&exitCode={code}"
+        );
+        let answer = server.post(&path, &mut file, size, Deadline::after(LOG))?;
+        match answer.status() {
+            200 => Ok(()),
+            _ => Err(refused(answer)),
+        }
+    }
+}
+
+/// The answer that something is there; `None` if it isn't.
+fn found(answer: Answer) -> Result<Option<Answer>> {
+    match answer.status() {
+        200 => Ok(Some(answer)),
+        404 => Ok(None),
+        _ => Err(refused(answer)),
+    }
+}

@@ -1,0 +1,163 @@
+//! What is known of an entry without a container: that it is up to date still, as neither its commit nor those of its sources
+//! have changed, and what it makes is published; or that it failed, and isn't tried again yet. Not here: how commits are asked
+//! for (`look`), and what is remembered (`memory`).
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::error::{Error, Kind, Result};
+use crate::home::Sink;
+use crate::http::Deadline;
+use crate::list::Repo;
+use crate::look::Looker;
+use crate::memory::{Memory, Seen, Waiting};
+use crate::owners::Owners;
+use crate::report::{Facts, Failure, Line, Outcome, Step, Waits, at};
+use crate::retry::Tries;
+use crate::words::PackageName;
+
+/// What knows it.
+pub struct Known<'a> {
+    /// Asks Git servers.
+    pub looker: &'a Looker,
+    /// What was found before.
+    pub memory: &'a Memory,
+    /// The id of the base image that would be built with.
+    pub base: &'a str,
+    /// Whether what failed has to wait.
+    pub has_to_wait: bool,
+}
+
+/// What can be said of an entry.
+pub enum Glance {
+    /// Its line.
+    Final(Box<Line>),
+    /// That it has changed, so that it is built in all likelihood.
+    Changed,
+    /// Nothing.
+    Unknown,
+}
+
+impl Known<'_> {
+    /// Says what is known of an entry, and takes its names for it if it is up to date, or waits.
+    pub fn glance(
+        &self,
+        repo: &Rc<Repo>,
+        sink: &Sink,
+        owners: &mut Owners,
+        by: Deadline,
+    ) -> Glance {
+        let started = Instant::now();
+        let Some(seen) = self.memory.find(repo) else {
+            return Glance::Unknown;
+        };
+        // Nothing is asked for what a container has to look at anyway.
+        let waiting = self.waiting(seen);
+        let is_known = seen.is_recent() && seen.sources.is_some();
+        if waiting.is_none() && !is_known {
+            return Glance::Unknown;
+        }
+        let Some(commit) = self.looker.commit(repo) else {
+            return Glance::Unknown;
+        };
+        match self.is_unchanged(repo, seen, commit.as_str()) {
+            Some(true) => (),
+            Some(false) => return Glance::Changed,
+            None => return Glance::Unknown,
+        }
+        let line = |name: String, outcome| {
+            let facts = Facts {
+                entry: Some(repo.clone()),
+                commit: Some(seen.commit.clone()),
+                pkgbase: Some(seen.pkgbase.clone()),
+                version: Some(seen.version.clone()),
+                names: seen.names.clone(),
+                sources: seen.sources.clone(),
+                ..Facts::default()
+            };
+            Box::new(Line {
+                name,
+                url: repo.name(),
+                outcome,
+                took: started.elapsed(),
+                facts,
+            })
+        };
+        if let Some(waiting) = waiting {
+            let (failure, waits) = told(waiting);
+            let mut line = line(waits.failed.name.clone(), Outcome::Failed(failure));
+            line.facts.log.clone_from(&waits.failed.log);
+            line.facts.waits = Some(waits);
+            keep_names(repo, seen, owners);
+            return Glance::Final(line);
+        }
+        let name = format!("{} {}", seen.pkgbase, seen.version);
+        match is_published(repo, seen, sink, by) {
+            Ok(true) => (),
+            Ok(false) => return Glance::Changed,
+            Err(error) => {
+                let failed = Outcome::Failed(at(Step::Check)(error));
+                return Glance::Final(line(name, failed));
+            }
+        }
+        match owners.claim(repo, &seen.pkgbase, &seen.names) {
+            Ok(()) => Glance::Final(line(name, Outcome::UpToDate)),
+            Err(_) => Glance::Unknown,
+        }
+    }
+
+    /// The failure of an entry's last build, if it isn't tried again yet, now that it has this commit.
+    pub fn still_waits(&self, repo: &Repo, commit: &str) -> Option<(Failure, Waits)> {
+        let seen = self.memory.find(repo)?;
+        let waiting = self.waiting(seen)?;
+        // Sources that can't be asked are no reason to try.
+        let is_changed = self.is_unchanged(repo, seen, commit) == Some(false);
+        (!is_changed).then(|| told(waiting))
+    }
+
+    /// The failure that an entry waits after, if its commit is still the same.
+    fn waiting<'s>(&self, seen: &'s Seen) -> Option<&'s Waiting> {
+        let waiting = seen.waiting.as_ref().filter(|_| self.has_to_wait);
+        waiting.filter(|it| it.holds(self.base))
+    }
+
+    /// Whether it has the commit that it had, as have its sources; `None` if one of those can't be asked.
+    fn is_unchanged(&self, repo: &Repo, seen: &Seen, commit: &str) -> Option<bool> {
+        let sources = seen.sources.as_deref().unwrap_or_default();
+        match seen.commit == commit {
+            true => self.looker.are_unchanged(repo, sources),
+            false => Some(false),
+        }
+    }
+}
+
+/// What is said of a failure that isn't tried again yet.
+fn told(waiting: &Waiting) -> (Failure, Waits) {
+    let (failed, next) = (waiting.failed.clone(), waiting.next());
+    let error = Error::new(Kind::Waits, failed.error.clone());
+    let step = failed.step;
+    (Failure { step, error }, Waits { failed, next })
+}
+
+/// Takes the names of an entry that waits for it: nobody else gets them meanwhile.
+pub fn keep_names(repo: &Rc<Repo>, seen: &Seen, owners: &mut Owners) {
+    if seen.names.is_empty() {
+        return;
+    }
+    // If another has them already, that is said when this one is tried.
+    let _ = owners.claim(repo, &seen.pkgbase, &seen.names);
+}
+
+/// Whether all that an entry made is published. What is remembered has to be read as strictly as what a PKGBUILD says.
+fn is_published(repo: &Repo, seen: &Seen, sink: &Sink, by: Deadline) -> Result<bool> {
+    let names: Result<Vec<PackageName>> = seen.names.iter().map(|it| it.parse()).collect();
+    let (Ok(names), Ok(version)) = (names, seen.version.parse()) else {
+        return Ok(false);
+    };
+    for name in &names {
+        if !sink.has(&repo.publish_to, name, &version, Tries::a_few(by))? {
+            return Ok(false);
+        }
+    }
+    Ok(!names.is_empty())
+}

@@ -1,0 +1,172 @@
+//! What a person at a terminal sees: one line at the bottom that says what is being done, and all else above it. Elsewhere it does
+//! nothing. It needs neither the terminal's width nor a signal: lines don't wrap while it is drawn, the cursor stays in the
+//! first column, and what is below it is cleared before the next drawing.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::text::one_line;
+
+/// How long a line stays at least, unless it goes.
+const STAYS: Duration = Duration::from_millis(100);
+
+/// How often the time that has passed is drawn.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The most of each part that is shown, in characters.
+const LONGEST: usize = 200;
+
+/// Clears what was drawn.
+const CLEAR: &str = "\r\x1b[J";
+
+static SCREEN: Mutex<Screen> = Mutex::new(Screen {
+    is_on: false,
+    is_verbose: false,
+    place: String::new(),
+    doing: String::new(),
+    said: String::new(),
+    since: None,
+    drawn: None,
+});
+
+/// What is shown.
+struct Screen {
+    is_on: bool,
+    is_verbose: bool,
+    /// Which repository, of how many.
+    place: String,
+    doing: String,
+    /// The last line that was printed.
+    said: String,
+    /// When the repository was begun.
+    since: Option<Instant>,
+    /// When it was last drawn.
+    drawn: Option<Instant>,
+}
+
+fn screen() -> MutexGuard<'static, Screen> {
+    SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether there is somebody to look: the log goes to a terminal that can do more than print.
+pub fn can_be_seen(term: Option<&str>) -> bool {
+    io::stderr().is_terminal() && term.is_some_and(|it| !it.is_empty() && it != "dumb")
+}
+
+/// Whether anything is shown.
+pub fn is_wanted() -> bool {
+    let screen = screen();
+    screen.is_on || screen.is_verbose
+}
+
+/// Begins to draw, if it can be seen; with `is_verbose`, all that commands print is shown, whether or not.
+pub fn start(can_be_seen: bool, is_verbose: bool) {
+    let mut screen = screen();
+    (screen.is_on, screen.is_verbose) = (can_be_seen, is_verbose);
+    if can_be_seen {
+        thread::spawn(|| {
+            loop {
+                thread::sleep(TICK);
+                self::screen().draw();
+            }
+        });
+    }
+}
+
+/// Says which repository is being built: the how-maniest of how many, and its name.
+pub fn begin(place: impl Display, name: &str) {
+    let mut screen = screen();
+    screen.place = format!("[{place}] {name}");
+    screen.since = Some(Instant::now());
+    screen.doing.clear();
+    screen.said.clear();
+    screen.draw();
+}
+
+/// Says what is being done.
+pub fn doing(what: &str) {
+    let mut screen = screen();
+    screen.doing = one_line(what, LONGEST);
+    screen.said.clear();
+    screen.draw();
+}
+
+/// Shows a line that a command has printed, or how far something is. It is escaped already.
+pub fn said(line: &str) {
+    let mut screen = screen();
+    if screen.is_verbose {
+        screen.above(&format!("{line}\n"));
+    }
+    screen.said = line.chars().take(LONGEST).collect();
+    if screen.drawn.is_none_or(|it| it.elapsed() >= STAYS) {
+        screen.draw();
+    }
+}
+
+/// Prints a line to the standard output, above what is drawn. A reader that has gone away is no reason to fail.
+pub fn tell(line: impl Display) {
+    let mut screen = screen();
+    screen.erase();
+    let mut out = io::stdout();
+    let _ = write!(out, "{line}").and_then(|()| out.flush());
+    screen.draw();
+}
+
+/// Draws no more.
+pub fn end() {
+    let mut screen = screen();
+    screen.erase();
+    screen.is_on = false;
+}
+
+impl Screen {
+    fn draw(&mut self) {
+        if !self.is_on {
+            return;
+        }
+        let seconds = self.since.map_or(0, |it| it.elapsed().as_secs());
+        let time = format!("{}:{:02}", seconds / 60, seconds % 60);
+        let parts = [self.place.as_str(), &self.doing, &time, &self.said];
+        let parts = parts.iter().filter(|it| !it.is_empty());
+        let line = parts.copied().collect::<Vec<_>>().join("  ");
+        // In one piece, so that a program that is killed leaves a terminal in which lines wrap.
+        self.write(&format!("{CLEAR}\x1b[?7l{line}\x1b[?7h\r"));
+        self.drawn = Some(Instant::now());
+    }
+
+    fn erase(&self) {
+        if self.is_on {
+            self.write(CLEAR);
+        }
+    }
+
+    /// Writes to the standard error, above what is drawn.
+    fn above(&mut self, text: &str) {
+        match self.is_on {
+            true => self.write(&format!("{CLEAR}{text}")),
+            false => self.write(text),
+        }
+        self.draw();
+    }
+
+    fn write(&self, text: &str) {
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+}
+
+/// Where the log goes: above what is drawn.
+pub struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        screen().above(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,6 @@
+# Unpacks a database that is compressed. Run by the checker in the lock's container.
+# Arguments: $1 is the database, $2 where the tar stream goes that is in it.
+# Prints: nothing.
+# Exit code: 0 when it could be read to its end.
+
+rm -f -- "$2" && bsdcat -- "$1" >"$2"

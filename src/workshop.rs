@@ -1,0 +1,91 @@
+//! Where the builder image is made or brought up to date, and archives are looked at: the lock's container, in which no stranger's
+//! code ever ran. It is made of the kept image, or of the base image; another takes its place before an image is made of one in which
+//! something was looked at, or if there is another base image by now. Not here: what is done to the image (`image`), and when (`run`).
+
+use crate::docker::{Container, ImageRef};
+use crate::error::{Kind, Result};
+use crate::http::Deadline;
+use crate::image::{self, Builder, PREPARATION};
+use crate::inbox::Inbox;
+use crate::memory::Memory;
+use crate::sandbox::Sandbox;
+use crate::words::Arch;
+
+/// The place, and the builder image as far as there is one.
+pub struct Workshop<'e> {
+    /// What makes containers.
+    pub sandbox: &'e Sandbox<'e>,
+    /// What the image is made of.
+    pub settings: &'e image::Settings,
+    /// What is built for.
+    pub arch: &'e Arch,
+    /// The lock's container.
+    pub lock: &'e Container<'e>,
+    /// The one that has taken its place.
+    pub own: Option<Container<'e>>,
+    /// Whether something was looked at in the one that counts.
+    pub is_used: bool,
+    /// The id of the base image.
+    pub base: String,
+    /// The builder image, if there is one.
+    pub builder: Option<Builder>,
+}
+
+impl<'e> Workshop<'e> {
+    /// The container.
+    pub fn container(&self) -> &Container<'e> {
+        self.own.as_ref().unwrap_or(self.lock)
+    }
+
+    /// Makes the builder image, or brings the kept one up to date, unless it is. What becomes an image has held nothing but what
+    /// pacman and we have put there: a container that was used goes for a new one before.
+    ///
+    /// # Errors
+    /// Those of [`image::prepare`]; the kept one stays then.
+    pub fn bring_up_to_date(&mut self, memory: &mut Memory) -> Result<()> {
+        let (sandbox, settings, arch) = (self.sandbox, self.settings, self.arch);
+        let refreshed = match &self.builder {
+            Some(kept) if kept.is_up_to_date => return Ok(()),
+            Some(kept) => {
+                if self.is_used {
+                    self.own = Some(self.start(&kept.image)?);
+                }
+                match image::refresh(sandbox, self.container(), settings, arch, kept) {
+                    // A new installation has no older packages that are in the way.
+                    Err(error) if matches!(error.kind, Kind::Exit(_)) => {
+                        log::warn!("{error}; the builder image is made anew");
+                        None
+                    }
+                    refreshed => refreshed?,
+                }
+            }
+            None => None,
+        };
+        let builder = match refreshed {
+            Some(builder) => builder,
+            None => {
+                if self.is_used || self.builder.is_some() {
+                    self.own = Some(self.start(&settings.base)?);
+                    self.base = sandbox.engine.image_id(&settings.base.to_string())?;
+                }
+                let base = self.base.clone();
+                image::prepare(sandbox, self.container(), settings, arch, base)?
+            }
+        };
+        self.is_used = false;
+        memory.is_refreshed(builder.made);
+        self.builder = Some(builder);
+        Ok(())
+    }
+
+    /// A container of this image, with an empty inbox.
+    fn start(&self, image: &ImageRef) -> Result<Container<'e>> {
+        let by = Deadline::after(PREPARATION);
+        let container = self.sandbox.start(None, image, by)?;
+        let inbox = Inbox {
+            container: &container,
+        };
+        inbox.empty(by)?;
+        Ok(container)
+    }
+}

@@ -1,0 +1,114 @@
+//! A Git server of the smart HTTP protocol: git's own http-backend behind as much of HTTP as Git clients speak. It remembers what
+//! it was asked for.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// A server for all repositories in a folder.
+pub struct HttpGit {
+    pub port: u16,
+    asked: Arc<Mutex<Vec<String>>>,
+    /// What is answered in place of git's answers, if anything is.
+    instead: Arc<Mutex<Option<Vec<u8>>>>,
+}
+
+impl HttpGit {
+    pub fn serve(dir: &Path) -> HttpGit {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (asked, instead) = (Arc::default(), Arc::default());
+        let server = HttpGit {
+            port,
+            asked: Arc::clone(&asked),
+            instead: Arc::clone(&instead),
+        };
+        let dir = dir.to_owned();
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let (dir, asked) = (dir.clone(), Arc::clone(&asked));
+                let instead = Arc::clone(&instead);
+                thread::spawn(move || {
+                    let instead = || instead.lock().unwrap().clone();
+                    answer(client, &dir, &asked, &instead)
+                });
+            }
+        });
+        server
+    }
+
+    pub fn url(&self, name: &str) -> String {
+        format!("http://127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// The requests' lines since this was asked last.
+    pub fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+
+    /// Answers everything with these bytes, or as git does.
+    pub fn answer_instead(&self, bytes: Option<&[u8]>) {
+        *self.instead.lock().unwrap() = bytes.map(<[u8]>::to_vec);
+    }
+}
+
+fn answer(
+    client: TcpStream,
+    dir: &PathBuf,
+    asked: &Mutex<Vec<String>>,
+    instead: &dyn Fn() -> Option<Vec<u8>>,
+) -> Option<()> {
+    let mut reader = BufReader::new(client.try_clone().ok()?);
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    let mut words = line.split(' ');
+    let (method, target) = (words.next()?, words.next()?);
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    asked.lock().unwrap().push(format!("{method} {target}"));
+    let mut cgi = Command::new("git");
+    let mut length = 0;
+    loop {
+        let mut header = String::new();
+        if reader.read_line(&mut header).ok()? <= 2 {
+            break;
+        }
+        let (name, value) = header.trim().split_once(": ")?;
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.parse().ok()?,
+            "content-type" => drop(cgi.env("CONTENT_TYPE", value)),
+            "content-encoding" => drop(cgi.env("HTTP_CONTENT_ENCODING", value)),
+            "git-protocol" => drop(cgi.env("HTTP_GIT_PROTOCOL", value)),
+            _ => (),
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let mut client = client;
+    if let Some(bytes) = instead() {
+        return client.write_all(&bytes).ok();
+    }
+    cgi.arg("http-backend")
+        .env("GIT_PROJECT_ROOT", dir)
+        .env("GIT_HTTP_EXPORT_ALL", "1")
+        .env("PATH_INFO", path)
+        .env("QUERY_STRING", query)
+        .env("REQUEST_METHOD", method)
+        .env("CONTENT_LENGTH", length.to_string());
+    cgi.stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut backend = cgi.spawn().unwrap();
+    let _ = backend.stdin.take().unwrap().write_all(&body);
+    let output = backend.wait_with_output().ok()?.stdout;
+    let status = output
+        .strip_prefix(b"Status: ")
+        .map_or("200 OK".to_owned(), |rest| {
+            let line = rest.split(|it| *it == b'\r').next().unwrap_or_default();
+            String::from_utf8_lossy(line).into_owned()
+        });
+    let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n");
+    client.write_all(&[head.as_bytes(), &output].concat()).ok()
+}

@@ -1,0 +1,352 @@
+//! Nights on which little or nothing has changed: the builder image that is kept, what is known without a container, and what waits
+//! after a failure.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::http_git::HttpGit;
+use crate::proxy::watched;
+use crate::util::*;
+
+/// A world with a Git server of HTTP, and a file for what is remembered.
+struct Nights {
+    world: World,
+    git: HttpGit,
+    state: PathBuf,
+}
+
+impl Nights {
+    fn new() -> Nights {
+        let world = World::new();
+        let git = HttpGit::serve(&world.dir.path().join("git"));
+        let state = world.dir.path().join("state.json");
+        Nights { world, git, state }
+    }
+
+    /// Makes or changes a repository, and puts it on the list if it is new.
+    fn package(&self, name: &str, pkgbuild: &str) {
+        let is_new = !self.world.git_dir(name).exists();
+        self.world.git(name, &[("PKGBUILD", pkgbuild)]);
+        if is_new {
+            self.world.list(&self.git.url(name), "bur");
+        }
+    }
+
+    fn night(&self, args: &[&str]) -> Run {
+        let mut vieter = self.world.vieter();
+        run(vieter.arg("--state").arg(&self.state).args(args))
+    }
+
+    /// The same behind a proxy; gives the lines of the requests that the engine got, too.
+    fn watched(&self, args: &[&str]) -> (Run, Vec<String>) {
+        let mut vieter = self.world.vieter();
+        let (night, asked) = watched(
+            &self.world,
+            vieter.arg("--state").arg(&self.state).args(args),
+        );
+        let line = |text: &String| text.lines().next().unwrap().to_owned();
+        (night, asked.iter().map(line).collect())
+    }
+
+    fn state(&self) -> Value {
+        serde_json::from_slice(&fs::read(&self.state).unwrap()).unwrap()
+    }
+
+    /// Changes what is remembered of all entries.
+    fn forge(&self, change: impl Fn(&mut Value)) {
+        let mut state = self.state();
+        let entries = state["entries"].as_object_mut().unwrap();
+        entries.values_mut().for_each(change);
+        fs::write(&self.state, state.to_string()).unwrap();
+    }
+}
+
+/// How many of the requests are like this.
+fn count(asked: &[String], needles: &[&str]) -> usize {
+    let is_one = |line: &&String| needles.iter().all(|it| line.contains(it));
+    asked.iter().filter(is_one).count()
+}
+
+const CREATE: &[&str] = &["POST", "/containers/create"];
+
+#[test]
+fn a_night_without_a_change_takes_the_lock_and_nothing_else() {
+    let nights = Nights::new();
+    nights.package("plain", &trivial("plain"));
+    // Of a repository that a PKGBUILD with a pkgver() follows.
+    nights.world.git("upstream", &[("file", "1")]);
+    let source = format!("git+{}", nights.git.url("upstream"));
+    let vcs = format!(
+        "pkgname=vcs-git\npkgver=1\npkgrel=1\narch=(any)\nsource=('src::{source}')\nsha256sums=(SKIP)\n\
+         pkgver() {{ cd src; git rev-list --count HEAD; }}\npackage() {{ :; }}\n"
+    );
+    nights.package("vcs-git", &vcs);
+    nights
+        .night(&[])
+        .exits(0)
+        .reports("built       plain 1.0-1")
+        .reports("built       vcs-git 1-1");
+    let (night, asked) = nights.watched(&[]);
+    night
+        .exits(0)
+        .reports("up to date  plain 1.0-1")
+        .reports("up to date  vcs-git 1-1");
+    assert_eq!(count(&asked, CREATE), 1, "{asked:#?}");
+    for nothing in ["/images/create", "/commit"] {
+        assert_eq!(count(&asked, &[nothing]), 0, "{asked:#?}");
+    }
+
+    // What has changed is built, and nothing else is looked at in a container.
+    nights.world.git("upstream", &[("file", "2")]);
+    let (night, asked) = nights.watched(&[]);
+    night
+        .exits(0)
+        .reports("up to date  plain 1.0-1")
+        .reports("built       vcs-git 2-1");
+    assert_eq!(count(&asked, CREATE), 2, "{asked:#?}");
+    let raised = trivial("plain").replace("pkgrel=1", "pkgrel=2");
+    nights.package("plain", &raised);
+    nights
+        .night(&[])
+        .exits(0)
+        .reports("built       plain 1.0-2");
+
+    // It is the server that knows what is published.
+    fs::remove_dir_all(nights.world.dir.path().join("server/bur")).unwrap();
+    nights
+        .night(&[])
+        .exits(0)
+        .reports("built       plain 1.0-2")
+        .reports("built       vcs-git 2-1");
+}
+
+#[test]
+fn what_failed_waits_until_something_has_changed() {
+    let nights = Nights::new();
+    let bad = "pkgname=bad\npkgver=1\npkgrel=1\narch=(any)\nbuild() { false; }\npackage() { :; }\n";
+    nights.package("bad", bad);
+    // Its commit is known only once it is cloned.
+    let url = nights
+        .world
+        .git("slow", &[("PKGBUILD", &bad.replace("bad", "slow"))]);
+    nights.world.list(&url, "bur");
+    // A source that can't be had is the network's fault.
+    let lost = "pkgname=lost\npkgver=1\npkgrel=1\narch=(any)\nsource=(http://127.0.0.1:1/x)\nsha256sums=(SKIP)\npackage() { :; }\n";
+    nights.package("lost", lost);
+    let logs = nights.world.dir.path().join("logs");
+    let logs = ["--log-dir", logs.to_str().unwrap()];
+    let first = nights.night(&logs).exits(1);
+    let log = first
+        .stdout
+        .lines()
+        .find(|it| it.contains(" bad 1-1"))
+        .unwrap();
+    let log = log.split("log: ").nth(1).unwrap().to_owned();
+
+    let second = nights.night(&logs).exits(1);
+    let line = second
+        .stdout
+        .lines()
+        .find(|it| it.contains(" bad 1-1"))
+        .unwrap();
+    assert!(
+        line.starts_with("failed      bad 1-1  at build, less than an hour ago, next try on "),
+        "{line}"
+    );
+    assert!(line.contains(&format!("; log: {log}")), "{line}");
+    assert!(PathBuf::from(&log).exists());
+    second
+        .reports("failed      slow 1-1  at build, less than an hour ago, next try on ")
+        .reports("failed      lost 1-1  at build  ")
+        .reports("0 built, 0 up to date, 3 failed");
+
+    // Whoever names it wants it now, as does --force; each time that it fails, it waits longer.
+    let now = |args: &[&str]| {
+        nights
+            .night(args)
+            .exits(1)
+            .reports("failed      bad 1-1  at build  ")
+    };
+    now(&["bad"]);
+    now(&["--force"]);
+    let tries: Vec<_> = nights.state()["entries"]
+        .as_object()
+        .unwrap()
+        .values()
+        .filter_map(|it| it["waiting"]["tries"].as_u64())
+        .collect();
+    // What is forced doesn't count.
+    assert_eq!(tries.iter().max(), Some(&2));
+
+    // The wait is over after its days, at the latest after a week, and it is never longer, whatever the file says.
+    let ago = |days: u64| {
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+        json!(now - days * 86_400)
+    };
+    for (tries, days, is_over) in [(1, 1, true), (2, 1, false), (9, 6, false), (9, 7, true)] {
+        nights.forge(|seen| {
+            if seen["waiting"].is_object() {
+                seen["waiting"]["tries"] = json!(tries);
+                seen["waiting"]["failed"]["time"] = ago(days);
+            }
+        });
+        let waits = format!("failed      bad 1-1  at build, {days} day");
+        let tried = "failed      bad 1-1  at build  ";
+        nights
+            .night(&[])
+            .exits(1)
+            .reports(if is_over { tried } else { &waits });
+    }
+    nights.forge(|seen| {
+        if seen["waiting"].is_object() {
+            seen["waiting"]["failed"]["time"] = json!(99_999_999_999_u64);
+        }
+    });
+    now(&[]);
+
+    // Another base image ends it.
+    nights.forge(|seen| {
+        if seen["waiting"].is_object() {
+            seen["waiting"]["base"] = json!("sha256:another");
+        }
+    });
+    now(&[]);
+
+    // A new commit ends it.
+    nights.package("bad", &bad.replace("false", "true"));
+    nights.night(&[]).exits(1).reports("built       bad 1-1  ");
+}
+
+#[test]
+fn a_state_that_is_lost_forged_or_of_another_list_does_no_harm() {
+    let nights = Nights::new();
+    nights.package("plain", &trivial("plain"));
+    nights
+        .night(&[])
+        .exits(0)
+        .reports("built       plain 1.0-1");
+    let good = fs::read(&nights.state).unwrap();
+    for bad in [&b""[..], b"{", b"[]", b"\xff\x00", br#"{"entries": 7}"#] {
+        fs::write(&nights.state, bad).unwrap();
+        nights
+            .night(&[])
+            .exits(0)
+            .says("going on without what it remembers")
+            .reports("up to date  plain 1.0-1");
+        // It is written anew.
+        let entries = nights.state()["entries"].as_object().unwrap().len();
+        assert_eq!(entries, 1);
+    }
+    // Versions and names that were never built are asked for where packages are, and looked at in a container then.
+    for (field, value) in [
+        ("version", json!("9-9")),
+        ("version", json!("../../x")),
+        ("names", json!(["other"])),
+        ("names", json!(["../x"])),
+        ("names", json!([])),
+        ("commit", json!("1111111111111111111111111111111111111111")),
+        ("looked", json!(0)),
+        ("looked", json!(99_999_999_999_u64)),
+    ] {
+        fs::write(&nights.state, &good).unwrap();
+        nights.forge(|seen| seen[field] = value.clone());
+        let (night, asked) = nights.watched(&[]);
+        night.exits(0).reports("up to date  plain 1.0-1");
+        assert_eq!(count(&asked, CREATE), 2, "{field} {value}");
+    }
+    // Another list's is nobody's here.
+    fs::write(&nights.state, &good).unwrap();
+    nights.world.server.clear_list();
+    nights.package("else", &trivial("else"));
+    nights.night(&[]).exits(0).reports("built       else 1.0-1");
+    // One that can't be written costs a warning.
+    fs::remove_file(&nights.state).unwrap();
+    fs::create_dir(&nights.state).unwrap();
+    nights
+        .night(&[])
+        .exits(0)
+        .says("writing the state")
+        .reports("up to date  else 1.0-1");
+}
+
+#[test]
+fn nobody_gets_a_name_on_the_night_on_which_its_owner_cannot_be_cloned() {
+    let nights = Nights::new();
+    nights.package("owner", &trivial("wanted"));
+    nights
+        .night(&[])
+        .exits(0)
+        .reports("built       wanted 1.0-1");
+    let thief = trivial("wanted").replace("pkgver=1.0", "pkgver=6.6");
+    nights.package("thief", &thief);
+    fs::rename(nights.world.git_dir("owner"), nights.world.git_dir("away")).unwrap();
+    nights
+        .night(&[])
+        .exits(1)
+        .says("it belongs to")
+        .reports("failed      wanted 6.6-1  at version");
+    assert_eq!(
+        nights.world.server.published("bur"),
+        ["wanted-1.0-1-any.pkg.tar.zst"]
+    );
+    // Who was refused has not become its owner.
+    fs::rename(nights.world.git_dir("away"), nights.world.git_dir("owner")).unwrap();
+    let newer = trivial("wanted").replace("pkgrel=1", "pkgrel=2");
+    nights.world.git("owner", &[("PKGBUILD", &newer)]);
+    nights
+        .night(&[])
+        .exits(1)
+        .reports("built       wanted 1.0-2")
+        .reports("failed      wanted 6.6-1  at version");
+    // It is free once its owner makes another, which is known when that was read.
+    nights
+        .world
+        .git("owner", &[("PKGBUILD", &trivial("another"))]);
+    nights
+        .night(&[])
+        .exits(0)
+        .reports("built       another 1.0-1")
+        .reports("built       wanted 6.6-1");
+}
+
+#[test]
+fn what_is_asked_of_git_servers_goes_no_further() {
+    let nights = Nights::new();
+    nights.package("plain", &trivial("plain"));
+    nights.night(&[]).exits(0);
+    let elsewhere = HttpGit::serve(&nights.world.dir.path().join("git"));
+    let redirect = format!(
+        "HTTP/1.1 302 Found\r\nLocation: {}/info/refs\r\nContent-Length: 0\r\n\r\n",
+        elsewhere.url("plain")
+    );
+    let endless = [
+        b"HTTP/1.1 200 OK\r\n\r\n001e# service=git-upload-pack\n0000".to_vec(),
+        b"0008abcd".repeat(1 << 20),
+    ]
+    .concat();
+    for odd in [
+        redirect.as_bytes(),
+        &endless,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfff0",
+        b"HTTP/1.1 500 -\r\nContent-Length: 0\r\n\r\n",
+    ] {
+        nights.git.answer_instead(Some(odd));
+        // The container's way fails then, too, as it asks the same server.
+        nights
+            .night(&[])
+            .exits(1)
+            .reports("failed      http://127.0.0.1");
+        nights.git.answer_instead(None);
+        assert_eq!(
+            elsewhere.asked().len(),
+            usize::from(odd == redirect.as_bytes()),
+            "git itself follows the redirect"
+        );
+        nights
+            .night(&[])
+            .exits(0)
+            .reports("up to date  plain 1.0-1");
+    }
+}
