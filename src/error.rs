@@ -48,6 +48,8 @@ pub enum Kind {
     Outdated,
     /// A build that failed before isn't tried again yet.
     Waits,
+    /// The approved commit isn't there.
+    Held,
     /// A name is another entry's.
     Anothers,
     /// Something that came from outside (the list, a PKGBUILD, an answer) is not what it has to be.

@@ -5,6 +5,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use crate::approvals::Approvals;
 use crate::error::{Error, Kind, Result};
 use crate::home::Sink;
 use crate::http::Deadline;
@@ -12,9 +13,9 @@ use crate::list::Repo;
 use crate::look::Looker;
 use crate::memory::{Memory, Seen, Waiting};
 use crate::owners::Owners;
-use crate::report::{Facts, Failure, Line, Outcome, Step, Waits, at};
+use crate::report::{Facts, Failure, Line, Outcome, Step, ToReview, Waits, at};
 use crate::retry::Tries;
-use crate::words::PackageName;
+use crate::words::{Commit, PackageName};
 
 /// What knows it.
 pub struct Known<'a> {
@@ -26,6 +27,8 @@ pub struct Known<'a> {
     pub base: &'a str,
     /// Whether what failed has to wait.
     pub has_to_wait: bool,
+    /// Which commits may be built; all if there are none of these.
+    pub approvals: Option<&'a Approvals>,
 }
 
 /// What can be said of an entry.
@@ -57,8 +60,22 @@ impl Known<'_> {
         if waiting.is_none() && !is_known {
             return Glance::Unknown;
         }
-        let Some(commit) = self.looker.commit(repo) else {
+        let Some(tip) = self.looker.commit(repo) else {
             return Glance::Unknown;
+        };
+        let approved = self.approvals.map(|it| it.find(repo));
+        let (commit, to_review) = match approved {
+            Some(Some(approved)) if approved != tip => {
+                let to_review = self
+                    .to_review(seen, &approved)
+                    .filter(|it| it.tip == tip.as_str());
+                if to_review.is_none() {
+                    return Glance::Unknown;
+                }
+                (approved, to_review)
+            }
+            Some(None) => return Glance::Unknown,
+            _ => (tip, None),
         };
         match self.is_unchanged(repo, seen, commit.as_str()) {
             Some(true) => (),
@@ -73,6 +90,7 @@ impl Known<'_> {
                 version: Some(seen.version.clone()),
                 names: seen.names.clone(),
                 sources: seen.sources.clone(),
+                to_review: to_review.cloned(),
                 ..Facts::default()
             };
             Box::new(Line {
@@ -113,6 +131,16 @@ impl Known<'_> {
         // Sources that can't be asked are no reason to try.
         let is_changed = self.is_unchanged(repo, seen, commit) == Some(false);
         (!is_changed).then(|| told(waiting))
+    }
+
+    /// What came after the approved commit of an entry, as far as that is known. If updates are approved, it has to be known that it
+    /// is none.
+    pub fn to_review<'s>(&self, seen: &'s Seen, approved: &Commit) -> Option<&'s ToReview> {
+        let updates = self.approvals.is_some_and(|it| it.settings.updates);
+        let to_review = seen.to_review.as_ref();
+        let is_its =
+            |it: &&ToReview| it.approved == approved.as_str() && (it.is_judged || !updates);
+        to_review.filter(is_its)
     }
 
     /// The failure that an entry waits after, if its commit is still the same.

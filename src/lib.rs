@@ -8,6 +8,7 @@
 
 pub mod check;
 pub mod cli;
+pub mod review;
 pub mod run;
 
 pub mod job;
@@ -22,7 +23,10 @@ pub mod memory;
 pub mod sweep;
 pub mod workshop;
 
+pub mod approvals;
 pub mod archive;
+pub mod bring;
+pub mod change;
 pub mod inbox;
 pub mod list;
 pub mod look;
@@ -30,6 +34,7 @@ pub mod owners;
 pub mod pkgbuild;
 pub mod sandbox;
 pub mod tar;
+pub mod update;
 
 pub mod docker;
 pub mod server;

@@ -10,7 +10,7 @@ use vieter::clock::{since_1970, utc};
 use vieter::error::Result;
 use vieter::home::Home;
 use vieter::report::Summary;
-use vieter::{check, run, screen};
+use vieter::{check, review, run, screen};
 
 fn main() -> ExitCode {
     let env = |name: &str| std::env::var_os(name);
@@ -36,9 +36,9 @@ fn main() -> ExitCode {
 fn act(command: Command, settings: Settings) -> Result<u8> {
     start_log(settings.log_level);
     screen::start(settings.is_seen, settings.is_verbose);
-    let home = Home::open(settings.home)?;
     match command {
-        Command::Build => {
+        Command::Build(home) => {
+            let home = Home::open(home)?;
             let mut summary = Summary::new(settings.told)?;
             let ended = run::run(&settings.run, home, &mut summary);
             if ended.is_ok() || summary.has_lines() {
@@ -46,9 +46,13 @@ fn act(command: Command, settings: Settings) -> Result<u8> {
             }
             ended.map(|()| summary.exit_code())
         }
-        Command::Check => {
-            let checked = check::check(&settings.run, home)?;
+        Command::Check(home) => {
+            let checked = check::check(&settings.run, Home::open(home)?)?;
             Ok(print(&checked.text, checked.exit_code))
+        }
+        Command::Review(asking, home) => {
+            let home = home.map(Home::open).transpose()?;
+            review::review(&settings.run, asking, home)
         }
     }
 }

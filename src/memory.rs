@@ -15,7 +15,7 @@ use crate::list::Repo;
 use crate::look::Head;
 use crate::owners::{Key, Listed, Owners, belongs_to, names_of};
 use crate::replace::replace;
-use crate::report::{Failed, Line, Outcome};
+use crate::report::{Failed, Line, Outcome, ToReview};
 use crate::words::Arch;
 
 /// The longest wait, and how long a look counts, in days.
@@ -56,6 +56,9 @@ pub struct Seen {
     pub version: String,
     /// When a container last found it published, in seconds since 1970.
     pub looked: u64,
+    /// What came after its approved commit, when it was last looked at.
+    #[serde(default)]
+    pub to_review: Option<ToReview>,
     /// How its last build failed, if it did.
     pub waiting: Option<Waiting>,
 }
@@ -201,6 +204,7 @@ impl Memory {
             names: facts.names.clone(),
             version: facts.version.clone().unwrap_or_default(),
             looked,
+            to_review: facts.to_review.clone(),
             waiting: None,
         };
         // Its own only if it was let have them.
@@ -219,6 +223,7 @@ impl Memory {
             if facts.commit.is_none() {
                 (seen.commit, seen.sources) = (before.commit, before.sources);
                 (seen.version, seen.looked) = (before.version, before.looked);
+                seen.to_review = before.to_review;
             }
             seen.waiting = before.waiting.filter(|_| is_same || facts.commit.is_none());
         }

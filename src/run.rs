@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::approvals::{self, Approvals, NOT_APPROVED};
 use crate::docker::{Engine, Host};
 use crate::error::{Kind, Result};
 use crate::home::{Gone, Home, Sink};
@@ -46,6 +47,8 @@ pub struct Settings {
     pub prune: bool,
     /// What is remembered from run to run; nothing is without.
     pub state: Option<PathBuf>,
+    /// Which commits may be built; all may without.
+    pub approvals: Option<approvals::Settings>,
 }
 
 impl Settings {
@@ -73,8 +76,20 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
     // Also if a list of ours takes its place: the first request says whether the key is right, and who vouches for the server.
     let servers = home.list(&arch)?;
     let (entries, listed) = entries(&settings.list, servers, &arch)?;
+    let approvals = settings
+        .approvals
+        .clone()
+        .map(Approvals::open)
+        .transpose()?;
     for entry in entries {
         match entry {
+            Entry::Repo(repo)
+                if approvals
+                    .as_ref()
+                    .is_some_and(|it| it.find(&repo).is_none()) =>
+            {
+                summary.add(Line::held(&repo, NOT_APPROVED.to_owned()));
+            }
             Entry::Repo(repo) => queue.add(Due {
                 repo,
                 spent: Duration::ZERO,
@@ -88,7 +103,7 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
         }
     }
     if queue.is_empty() {
-        log::info!("the list has no repositories for {arch}");
+        log::info!("the list has no repositories to build for {arch}");
         let gone = home.gone(&arch, &listed, &Owners::default())?;
         gone.iter()
             .for_each(|it| summary.add(it.line(Outcome::Gone)));
@@ -96,44 +111,61 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
     }
     log::info!("repositories for {arch}: {}", queue.len());
 
-    warn_of_network(&engine, settings.sandbox.network.as_deref());
+    hold(settings, &engine, &arch, |run, workshop, memory| {
+        let mut night = Night {
+            run,
+            settings,
+            home,
+            listed,
+            workshop,
+            memory,
+            approvals,
+            looker: Looker::default(),
+            queue,
+            handover: Handover::default(),
+        };
+        let ended = night.build(summary);
+        if !settings.builds.dry_run {
+            night.memory.save();
+        }
+        let queue = std::mem::replace(&mut night.queue, Queue::empty());
+        // Its containers go before what is left is told.
+        drop(night);
+        for Due { repo, .. } in queue.into_items() {
+            summary.add(Line::untouched(repo.name(), Outcome::NotBuilt(None)));
+        }
+        ended
+    })
+}
+
+/// Holds the engine for some work in containers, and leaves nothing on it but the kept builder image.
+///
+/// # Errors
+/// [`Kind::Busy`] if another run holds it; those of the engine, and of the work.
+pub fn hold<T>(
+    settings: &Settings,
+    engine: &Engine,
+    arch: &Arch,
+    work: impl for<'e> FnOnce(&'e Run<'e>, Workshop<'e>, Memory) -> Result<T>,
+) -> Result<T> {
+    warn_of_network(engine, settings.sandbox.network.as_deref());
     // Before a pull that would be for nothing.
-    lock::refuse_if_still_held(&engine)?;
-    let sandbox = &Sandbox::new(&engine, RunId::of_now(), &settings.sandbox);
-    let memory = Memory::open(settings.state.clone(), &arch);
+    lock::refuse_if_still_held(engine)?;
+    let sandbox = &Sandbox::new(engine, RunId::of_now(), &settings.sandbox);
+    let memory = Memory::open(settings.state.clone(), arch);
     let (lock, builder, base) = take_lock(sandbox, &settings.image, &memory)?;
     let run = Run { sandbox, lock };
     let workshop = Workshop {
         sandbox,
         settings: &settings.image,
-        arch: &arch,
+        arch,
         lock: &run.lock.container,
         own: None,
         is_used: false,
         base,
         builder,
     };
-    let mut night = Night {
-        run: &run,
-        settings,
-        home,
-        listed,
-        workshop,
-        memory,
-        looker: Looker::default(),
-        queue,
-        handover: Handover::default(),
-    };
-    let ended = night.build(summary);
-    if !settings.builds.dry_run {
-        night.memory.save();
-    }
-    let queue = std::mem::replace(&mut night.queue, Queue::empty());
-    // Its containers go before the lock does.
-    drop(night);
-    for Due { repo, .. } in queue.into_items() {
-        summary.add(Line::untouched(repo.name(), Outcome::NotBuilt(None)));
-    }
+    let ended = work(&run, workshop, memory);
     run.end();
     ended
 }
@@ -159,8 +191,8 @@ fn take_lock<'e>(
     Ok((Lock::take(sandbox, &settings.base)?, None, base))
 }
 
-/// The entries that are to be built, and what is on the list: it isn't known if there is none, or if some of it can't be used.
-fn entries(
+/// The entries that are chosen, and what is on the list: it isn't known if there is none, or if some of it can't be used.
+pub fn entries(
     settings: &list::Settings,
     servers: Option<List>,
     arch: &Arch,
@@ -213,12 +245,26 @@ fn warn_of_network(engine: &Engine, network: Option<&str>) {
 }
 
 /// What a run holds: the engine, by its lock container, and whatever bears its label. [`Run::end`] removes all of it.
-struct Run<'e> {
-    sandbox: &'e Sandbox<'e>,
+pub struct Run<'e> {
+    /// What makes its containers.
+    pub sandbox: &'e Sandbox<'e>,
     lock: Lock<'e>,
 }
 
 impl Run<'_> {
+    /// Begins with an engine that has nothing of killed runs on it, and keeps to its limits.
+    ///
+    /// # Errors
+    /// A limit that doesn't hold; those of the engine.
+    pub fn begin(&self) -> Result<()> {
+        let soon = || Deadline::after(image::PREPARATION);
+        let lock = &self.lock.container;
+        self.sandbox.check_limits(lock, soon())?;
+        sweep_images(self.sandbox.engine, &self.sweep(Whose::Everybodys));
+        // Before the image is made of that container: what is lent to a build has a place then, too.
+        Inbox { container: lock }.empty(soon())
+    }
+
     /// Sweeps; gives the images that are in use.
     fn sweep(&self, whose: Whose) -> Vec<String> {
         let lock = self.lock.container.id();
@@ -251,6 +297,7 @@ struct Night<'e> {
     listed: Listed,
     workshop: Workshop<'e>,
     memory: Memory,
+    approvals: Option<Approvals>,
     looker: Looker,
     queue: Queue<Due, Line>,
     handover: Handover<'e>,
@@ -259,12 +306,7 @@ struct Night<'e> {
 impl Night<'_> {
     /// Tells what is known without a container, prepares the builder image if there is more, and builds what is due.
     fn build(&mut self, summary: &mut Summary) -> Result<()> {
-        let soon = || Deadline::after(image::PREPARATION);
-        let lock = &self.run.lock.container;
-        self.run.sandbox.check_limits(lock, soon())?;
-        sweep_images(self.run.sandbox.engine, &self.run.sweep(Whose::Everybodys));
-        // Before the image is made of that container: what is lent to a build has a place then, too.
-        Inbox { container: lock }.empty(soon())?;
+        self.run.begin()?;
         // Once a day in any case.
         let is_old = |it: &Builder| it.is_old;
         if self.settings.image.fresh {
@@ -311,6 +353,7 @@ impl Night<'_> {
                 memory: &self.memory,
                 base: &self.workshop.base,
                 has_to_wait: due.has_to_wait,
+                approvals: self.approvals.as_ref(),
             };
             let by = Deadline::after(self.settings.builds.timeout);
             match known.glance(&due.repo, sink, &mut self.handover.owners, by) {
@@ -379,6 +422,7 @@ impl Night<'_> {
                 memory,
                 base: &builder.base,
                 has_to_wait: due.has_to_wait,
+                approvals: self.approvals.as_ref(),
             };
             let task = Task {
                 repo,

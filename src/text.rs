@@ -124,10 +124,20 @@ pub fn masked(text: &str) -> String {
 /// end, dropped, so that no stranger moves our reader's cursor or forges a log line. Carriage returns stay.
 pub fn printable(bytes: &[u8]) -> String {
     let text = masked(&String::from_utf8_lossy(bytes));
+    escape(text.trim_end_matches('\n'), &['\r', '\t'])
+}
+
+/// A line for somebody who has to see all of it: nothing is masked, and no carriage return writes over what stands before it.
+pub fn escaped(line: &str) -> String {
+    escape(line, &['\t'])
+}
+
+/// The same text with all that can't be seen shown as an escape, but for what is kept.
+fn escape(text: &str, kept: &[char]) -> String {
     let mut shown = String::with_capacity(text.len());
-    for c in text.trim_end_matches('\n').chars() {
+    for c in text.chars() {
         match c {
-            '\r' | '\t' => shown.push(c),
+            c if kept.contains(&c) => shown.push(c),
             c if c.is_control() || is_invisible(c) => shown.extend(c.escape_unicode()),
             c => shown.push(c),
         }

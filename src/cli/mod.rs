@@ -18,7 +18,8 @@ use self::values::{
 use crate::docker::{Host, ImageRef};
 use crate::error::{Error, Result};
 use crate::home::folder;
-use crate::{home, image, job, list, report, run, sandbox, screen, server};
+use crate::review::Asking;
+use crate::{approvals, home, image, job, list, report, run, sandbox, screen, server};
 
 /// What a command line asks for.
 pub enum Action {
@@ -28,18 +29,18 @@ pub enum Action {
     Run(Command, Box<Settings>),
 }
 
-/// The commands, which take the same settings.
+/// The commands, which take the same settings, and what is for one of them.
 pub enum Command {
-    /// `vieter build`
-    Build,
-    /// `vieter check`
-    Check,
+    /// `vieter build`, into this home.
+    Build(home::Settings),
+    /// `vieter check`, of this home.
+    Check(home::Settings),
+    /// `vieter review`, of what is on the list of that server, if there is one.
+    Review(Asking, Option<home::Settings>),
 }
 
 /// The settings of all parts.
 pub struct Settings {
-    /// Where packages go.
-    pub home: home::Settings,
     /// All else that a run needs.
     pub run: run::Settings,
     /// How a run is told.
@@ -56,12 +57,13 @@ const HELP: &str = include_str!("../help.txt");
 const VERSION: &str = concat!("vieter ", env!("CARGO_PKG_VERSION"), "\n");
 
 /// The flags that take a value, by the variable that each wins over.
-const FLAGS: [(&str, &str); 18] = [
+const FLAGS: [(&str, &str); 19] = [
     ("VIETER_ADDRESS", "address"),
     ("VIETER_INTO", "into"),
     ("VIETER_SIGN_COMMAND", "sign-command"),
     ("VIETER_LIST", "list"),
     ("VIETER_REPO", "repo"),
+    ("VIETER_APPROVED", "approved"),
     ("VIETER_BASE_IMAGE", "base-image"),
     ("VIETER_ARCH", "arch"),
     ("VIETER_NETWORK", "network"),
@@ -103,34 +105,73 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, env: Env) -> Result<Actio
             Long("json") => given.json = true,
             Long("prune") => given.prune = true,
             Long("fresh") => given.fresh = true,
+            Long("approve") => given.approve = true,
+            Long("approve-updates") => given.approve_updates = true,
             Long(name) => {
                 let known = FLAGS.iter().find(|(_, flag)| *flag == name);
                 let (variable, _) = known.ok_or_else(|| usage(arg.unexpected()))?;
                 let value = parser.value().and_then(|it| it.string()).map_err(usage)?;
                 flags.insert(*variable, value);
             }
-            Value(it) if command.is_none() && it == "build" => command = Some(Command::Build),
-            Value(it) if command.is_none() && it == "check" => command = Some(Command::Check),
+            Value(it) if command.is_none() && it == "build" => command = Some(Named::Build),
+            Value(it) if command.is_none() && it == "check" => command = Some(Named::Check),
+            Value(it) if command.is_none() && it == "review" => command = Some(Named::Review),
             Value(it) if command.is_none() => return Err(usage(format!("{it:?} is no command"))),
             Value(it) if it.is_empty() => {
                 return Err(usage("an empty WHAT: to build all, leave it out"));
             }
-            Value(it) if matches!(command, Some(Command::Build)) => {
+            Value(it) if command != Some(Named::Check) => {
                 given.what.push(it.string().map_err(usage)?);
             }
             arg => return Err(usage(arg.unexpected())),
         }
     }
-    let command = command.ok_or_else(|| usage("what to do? build or check"))?;
-    let settings = settings(&Values { flags, env }, &given)?;
+    let named = command.ok_or_else(|| usage("what to do? build, check or review"))?;
+    let values = &Values { flags, env };
+    // Nothing is published by a review, so it needs a server for its list alone.
+    let home = match values.get("VIETER_ADDRESS")? {
+        None if named == Named::Review => None,
+        _ => Some(home_settings(values)?),
+    };
+    let settings = settings(values, &given)?;
     let has_list = settings.run.list.file.is_some() || !given.what.is_empty();
-    let is_folder = matches!(settings.home, home::Settings::Folder(_));
-    if matches!(command, Command::Build) && is_folder && !has_list {
-        return Err(usage(
-            "what to build? name a --list (VIETER_LIST), or URLs: a folder has no list",
-        ));
+    let has_server = matches!(home, Some(home::Settings::Server(_)));
+    let command = match (named, home) {
+        (Named::Check, Some(home)) => Command::Check(home),
+        _ if !has_server && !has_list => {
+            return Err(usage(
+                "what to build? name a --list (VIETER_LIST), or URLs: a folder has no list",
+            ));
+        }
+        (Named::Build, Some(home)) => Command::Build(home),
+        (_, home) => Command::Review(asking(values, &given, &settings.run)?, home),
+    };
+    if given.approve && named != Named::Review {
+        return Err(usage("--approve is for review"));
     }
     Ok(Action::Run(command, Box::new(settings)))
+}
+
+/// A command, as it is called.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Named {
+    Build,
+    Check,
+    Review,
+}
+
+fn asking(values: &Values, given: &Given, settings: &run::Settings) -> Result<Asking> {
+    let approvals = settings.approvals.clone();
+    let nowhere = "where are approvals kept? name a file by --approved (VIETER_APPROVED)";
+    let approvals = approvals.ok_or_else(|| usage(nowhere))?;
+    if given.approve && given.what.is_empty() {
+        return Err(usage("--approve takes what is named: approve what?"));
+    }
+    Ok(Asking {
+        approvals,
+        approve: given.approve,
+        pager: values.get("PAGER")?,
+    })
 }
 
 /// What a command line says beside flags with values.
@@ -139,6 +180,8 @@ struct Given {
     force: bool,
     prune: bool,
     fresh: bool,
+    approve: bool,
+    approve_updates: bool,
     verbose: bool,
     dry_run: bool,
     json: bool,
@@ -156,7 +199,6 @@ fn settings(values: &Values, given: &Given) -> Result<Settings> {
         is_seen,
         is_verbose: given.verbose,
         log_level: level.parse().map_err(bad_level)?,
-        home: home_settings(values)?,
         told: report::Settings {
             json: given.json,
             report: values.get("VIETER_REPORT")?.map(PathBuf::from),
@@ -214,6 +256,7 @@ fn run_settings(values: &Values, given: &Given) -> Result<run::Settings> {
             replace: parse_names(&values.or("VIETER_REPLACE", "")?)?,
             keyservers: keyservers.replace(',', " "),
         },
+        approvals: approvals(values, given)?,
         prune: prune(values, given)?,
         state: values.get("VIETER_STATE")?.map(PathBuf::from),
     })
@@ -267,6 +310,18 @@ fn yes_or_no(values: &Values, name: &str, flag: bool) -> Result<bool> {
     }
 }
 
+/// Which commits may be built.
+fn approvals(values: &Values, given: &Given) -> Result<Option<approvals::Settings>> {
+    let updates = yes_or_no(values, "VIETER_APPROVE_UPDATES", given.approve_updates)?;
+    let file = values.get("VIETER_APPROVED")?.map(PathBuf::from);
+    if updates && file.is_none() {
+        return Err(usage(
+            "--approve-updates (VIETER_APPROVE_UPDATES) needs --approved (VIETER_APPROVED): the file with the approvals",
+        ));
+    }
+    Ok(file.map(|file| approvals::Settings { file, updates }))
+}
+
 /// Whether what has gone from the list is removed.
 fn prune(values: &Values, given: &Given) -> Result<bool> {
     let prune = yes_or_no(values, "VIETER_PRUNE", given.prune)?;
@@ -310,23 +365,29 @@ mod tests {
     use super::*;
     use crate::words::Arch;
 
-    fn parse_with(args: &[&str], env: &[(&str, &str)]) -> Result<Box<Settings>, String> {
+    type Env<'a> = &'a [(&'a str, &'a str)];
+
+    fn parse_with(args: &[&str], env: Env) -> Result<Box<Settings>, String> {
+        parse_both(args, env).map(|(_, settings)| settings)
+    }
+
+    fn parse_both(args: &[&str], env: Env) -> Result<(home::Settings, Box<Settings>), String> {
         let env = |name: &str| {
             let found = env.iter().find(|(it, _)| *it == name);
             found.map(|(_, value)| value.into())
         };
         let args = ["build"].iter().chain(args).map(OsString::from);
         match parse(args, &env) {
-            Ok(Action::Run(Command::Build, settings)) => Ok(settings),
+            Ok(Action::Run(Command::Build(home), settings)) => Ok((home, settings)),
             Ok(_) => panic!("not a build"),
             Err(error) => Err(error.to_string()),
         }
     }
 
-    fn server(settings: &Settings) -> &server::Settings {
-        match &settings.home {
-            home::Settings::Server(server) => server,
-            home::Settings::Folder(_) => panic!("a folder"),
+    fn server(args: &[&str], env: Env) -> server::Settings {
+        match parse_both(args, env).unwrap() {
+            (home::Settings::Server(server), _) => server,
+            (home::Settings::Folder(_), _) => panic!("a folder"),
         }
     }
 
@@ -334,8 +395,9 @@ mod tests {
     fn packages_go_to_one_home() {
         let into = ("VIETER_INTO", "/srv/arch");
         let into = [into, ("VIETER_LIST", "-")];
-        let settings = parse_with(&["--sign-command", "sign me", "--prune"], &into).unwrap();
-        let home::Settings::Folder(folder) = settings.home else {
+        let args = ["--sign-command", "sign me", "--prune"];
+        let (home, settings) = parse_both(&args, &into).unwrap();
+        let home::Settings::Folder(folder) = home else {
             panic!("a server");
         };
         assert_eq!(folder.dir, PathBuf::from("/srv/arch"));
@@ -389,16 +451,13 @@ mod tests {
             ("VIETER_LOG", "DEBUG"),
             ("DOCKER_HOST", ""),
         ]);
-        let settings = parse_with(
-            &["--arch", "aarch64", "--address=https://b/", "--force"],
-            &env,
-        )
-        .unwrap();
+        let args = ["--arch", "aarch64", "--address=https://b/", "--force"];
+        let settings = parse_with(&args, &env).unwrap();
         assert_eq!(
             settings.run.arch.as_ref().map(Arch::as_str),
             Some("aarch64")
         );
-        assert_eq!(server(&settings).address, "https://b/");
+        assert_eq!(server(&args, &env).address, "https://b/");
         assert_eq!(settings.run.builds.timeout, Duration::from_secs(7));
         assert_eq!(settings.log_level, LevelFilter::Debug);
         assert!(settings.run.builds.force);
@@ -436,6 +495,48 @@ mod tests {
     }
 
     #[test]
+    fn a_review_needs_a_file_of_approvals_and_something_to_look_at() {
+        let parsed = |args: &[&str], env: Env| {
+            let env = |name: &str| {
+                let value = env.iter().find(|(it, _)| *it == name);
+                value.map(|(_, value)| value.into())
+            };
+            match parse(args.iter().map(OsString::from), &env) {
+                Ok(Action::Run(Command::Review(asking, home), _)) => Ok((asking, home.is_some())),
+                Ok(_) => panic!("no review"),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        let approved = [("VIETER_APPROVED", "/a"), ("VIETER_INTO", "/srv/arch")];
+        let (asking, has_home) = parsed(&["review", "https://x"], &approved).unwrap();
+        assert!(!has_home && !asking.approve && !asking.approvals.updates);
+        let (asking, has_home) =
+            parsed(&["review", "x", "--approve", "--approved=b"], &NEEDED).unwrap();
+        assert!(has_home && asking.approve && asking.approvals.file == PathBuf::from("b"));
+        for (args, env, why) in [
+            (&["review", "https://x"][..], &NEEDED[..], "--approved"),
+            (&["review"], &approved, "name a --list"),
+            (
+                &["review", "--approve", "--list=-"],
+                &approved,
+                "approve what?",
+            ),
+            (
+                &["build", "--approve", "x"],
+                &with(&approved[..1]),
+                "is for review",
+            ),
+            (&["build", "--approve-updates"], &NEEDED, "needs --approved"),
+        ] {
+            let said = parsed(args, env).err().unwrap();
+            assert!(said.contains(why), "{args:?}: {said}");
+        }
+        let both = with(&[("VIETER_APPROVED", "/a"), ("VIETER_APPROVE_UPDATES", "yes")]);
+        let approvals = parse_with(&[], &both).unwrap().run.approvals.unwrap();
+        assert!(approvals.updates && approvals.file == PathBuf::from("/a"));
+    }
+
+    #[test]
     fn a_file_may_hold_any_variable() {
         let dir = tempfile::tempdir().unwrap();
         let (key, empty) = (dir.path().join("key"), dir.path().join("empty"));
@@ -443,8 +544,8 @@ mod tests {
         std::fs::write(&empty, "\n").unwrap();
         let (key, empty) = (key.to_str().unwrap(), empty.to_str().unwrap());
         let address = NEEDED[0];
-        let from_file = parse_with(&[], &[address, ("VIETER_API_KEY_FILE", key)]).unwrap();
-        assert_eq!(server(&from_file).api_key, "s3cret");
+        let from_file = server(&[], &[address, ("VIETER_API_KEY_FILE", key)]);
+        assert_eq!(from_file.api_key, "s3cret");
         assert!(parse_with(&[], &[address, ("VIETER_API_KEY_FILE", empty)]).is_err());
         let both = [
             address,

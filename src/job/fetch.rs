@@ -1,11 +1,14 @@
-//! The step `clone`: the repository is brought, and its PKGBUILD read.
+//! The step `clone`: the repository is brought, and its PKGBUILD read; with approvals, at the approved commit.
 
 use super::Job;
-use crate::error::Result;
+use crate::approvals::{Approvals, By, NOT_APPROVED};
+use crate::bring::{self, Brought, Wanted};
+use crate::change::{Change, Update};
+use crate::error::{Error, Kind, Result};
 use crate::list::{Repo, RepoKind};
 use crate::pkgbuild::{self, Pkgbuild};
-use crate::report::{Failure, Step, at};
-use crate::sandbox::{CLONE_AND_READ, DEEPEN, READ};
+use crate::report::{Failure, Step, ToReview, at};
+use crate::sandbox::{DEEPEN, READ};
 use crate::words::Commit;
 
 /// What was brought.
@@ -20,18 +23,22 @@ impl Job<'_, '_> {
     /// Clones the repository, or downloads the PKGBUILD that stands for one, and reads the PKGBUILD: both in one exec.
     /// Meanwhile the container for the next repository is started, which takes the engine about as long.
     pub fn fetch(&mut self) -> Result<Fetched, Failure> {
-        let Repo {
-            url, branch, kind, ..
-        } = &**self.task.repo;
-        let kind = match kind {
-            RepoKind::Git => "git",
-            RepoKind::Pkgbuild => "pkgbuild",
+        let approvals = self.task.known.approvals;
+        let approved = approvals.and_then(|it| it.find(self.task.repo));
+        let wanted = match (approvals, &approved) {
+            (None, _) => Wanted::Tip,
+            (Some(_), None) => return Err(held(NOT_APPROVED)),
+            (Some(approvals), _) if approvals.settings.updates => Wanted::Decide,
+            (Some(_), _) => Wanted::Approved,
         };
-        let clone = CLONE_AND_READ.with([self.dir.as_str(), READ.text, url, branch, kind]);
-        let mut exec = self
-            .container
-            .ask(&clone, self.by)
-            .map_err(at(Step::Clone))?;
+        let known = self.known_to_review(approved.as_ref());
+        let counted = known.as_ref().map_or("", |it| it.tip.as_str());
+        let (container, repo, by) = (&self.container, self.task.repo, self.by);
+        let begin = |wanted, approved: Option<&Commit>| {
+            let begun = bring::begin(container, repo, wanted, approved, counted, by);
+            begun.map_err(at(Step::Clone))
+        };
+        let mut exec = begin(wanted, approved.as_ref())?;
         if !self.task.is_last {
             match self.builds.new_container(self.by) {
                 Ok(container) => self.handover.waiting = Some(container),
@@ -39,12 +46,68 @@ impl Job<'_, '_> {
                 Err(error) => log::debug!("{error}"),
             }
         }
-        let commit: Option<Commit> = exec.field().map_err(at(Step::Clone))?.parse().ok();
+        let mut brought = Brought::read(&mut exec).map_err(at(Step::Clone))?;
+        if let (Some(approvals), Some(approved)) = (approvals, &approved) {
+            if brought.commit.is_none() {
+                return Err(held(&is_gone(repo, approved)));
+            }
+            if brought.tip != brought.commit {
+                let mut to_review = brought.to_review(approved, known.clone());
+                let mut chosen = approved.clone();
+                if wanted == Wanted::Decide {
+                    exec.rest().map_err(at(Step::Clone))?;
+                    to_review.is_judged = true;
+                    if let Some(tip) = &brought.tip
+                        && self.is_approved_update(approvals, approved, tip)?
+                    {
+                        chosen = tip.clone();
+                        self.facts.is_update = true;
+                    }
+                    exec = begin(Wanted::Approved, Some(&chosen))?;
+                    brought = Brought::read(&mut exec).map_err(at(Step::Clone))?;
+                }
+                self.facts.to_review = (chosen == *approved).then_some(to_review);
+            }
+        }
+        let commit = brought.commit.filter(|_| repo.kind == RepoKind::Git);
         self.facts.commit = commit.as_ref().map(ToString::to_string);
         exec.goes_on_to(READ.doing);
         let printed = exec.rest().map_err(at(Step::Version))?;
         let pkgbuild = pkgbuild::parse(&printed).map_err(at(Step::Version))?;
         Ok(Fetched { pkgbuild, commit })
+    }
+
+    /// What is known to come after the approved commit.
+    fn known_to_review(&self, approved: Option<&Commit>) -> Option<ToReview> {
+        let known = self.task.known;
+        let seen = known.memory.find(self.task.repo)?;
+        known.to_review(seen, approved?).cloned()
+    }
+
+    /// Approves the newest commit if what leads to it is an update, and nothing else.
+    fn is_approved_update(
+        &self,
+        approvals: &Approvals,
+        approved: &Commit,
+        tip: &Commit,
+    ) -> Result<bool, Failure> {
+        let repo = self.task.repo;
+        if repo.kind == RepoKind::Pkgbuild {
+            return Ok(false);
+        }
+        let change = Change::between(&self.container, repo, Some(approved), tip, self.by);
+        let change = change.map_err(at(Step::Clone))?;
+        let Some(Update { from, to }) = change.as_update() else {
+            return Ok(false);
+        };
+        let (url, from, to) = (repo.name(), from.whole(), to.whole());
+        log::info!("{url}: approved as an update: {from} to {to}, commit {tip}");
+        if !self.builds.settings.dry_run {
+            let version = to.parse().ok();
+            let written = approvals.approve(repo, tip, version.as_ref(), By::Update);
+            written.map_err(at(Step::Clone))?;
+        }
+        Ok(true)
     }
 
     /// Reads the PKGBUILD once more: makepkg writes into it what `pkgver()` has found.
@@ -60,5 +123,17 @@ impl Job<'_, '_> {
         }
         let deepened = self.container.run(&self.in_dir(DEEPEN.with([])), self.by);
         deepened.map_err(at(Step::Clone))
+    }
+}
+
+fn held(why: &str) -> Failure {
+    at(Step::Clone)(Error::new(Kind::Held, why))
+}
+
+/// Why an approved commit can't be built.
+fn is_gone(repo: &Repo, approved: &Commit) -> String {
+    match repo.kind {
+        RepoKind::Git => format!("the approved commit {approved} is gone from its repository"),
+        RepoKind::Pkgbuild => "what is at its URL is another file than the approved one".to_owned(),
     }
 }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::bring;
 use crate::build_log::BuildLog;
 use crate::clock::since_1970;
 use crate::docker::{Command, Container};
@@ -27,7 +28,7 @@ use crate::owners::{Key, Owners};
 use crate::pkgbuild::Pkgbuild;
 use crate::report::{Facts, Failure, Line, Outcome, Step, at};
 use crate::retry::Tries;
-use crate::sandbox::{CLONE, MAKEPKG, Sandbox, TIDY};
+use crate::sandbox::{MAKEPKG, Sandbox, TIDY};
 use crate::words::{Arch, PackageName, RepoName, Version};
 
 /// How long it may take to remove what a build has written.
@@ -112,7 +113,7 @@ pub fn build<'e>(builds: &Builds<'_, 'e>, task: &Task, handover: &mut Handover<'
     let outcome = match builds.container(handover.waiting.take(), by) {
         Ok(mut container) => {
             container.log = log.clone();
-            let dir = format!("{CLONE}/{}", task.repo.path);
+            let dir = bring::dir(task.repo);
             let (has_makepkg_run, has_root_run) = (false, false);
             let mut job = Job {
                 builds,
@@ -139,7 +140,10 @@ pub fn build<'e>(builds: &Builds<'_, 'e>, task: &Task, handover: &mut Handover<'
         }
         log.end(match &outcome {
             Ok(outcome) => !matches!(outcome, Outcome::UpToDate | Outcome::WouldBuild),
-            Err(failure) => !matches!(failure.error.kind, Kind::Waits | Kind::Outdated),
+            Err(failure) => !matches!(
+                failure.error.kind,
+                Kind::Waits | Kind::Outdated | Kind::Held
+            ),
         })
     });
     if let Some(log) = &facts.log {
@@ -153,7 +157,10 @@ pub fn build<'e>(builds: &Builds<'_, 'e>, task: &Task, handover: &mut Handover<'
     Line {
         name,
         url: task.repo.name(),
-        outcome: outcome.unwrap_or_else(Outcome::Failed),
+        outcome: outcome.unwrap_or_else(|failure| match failure.error.kind {
+            Kind::Held => Outcome::Held(failure.error.to_string()),
+            _ => Outcome::Failed(failure),
+        }),
         took: task.spent.saturating_add(started.elapsed()),
         facts,
     }

@@ -27,6 +27,11 @@ struct Object<'a> {
     published: Option<&'a str>,
     step: Option<String>,
     error: Option<String>,
+    /// Why it is held.
+    held: Option<&'a str>,
+    /// What came after the approved commit: the newest one, and how many there are.
+    tip: Option<&'a str>,
+    to_review: Option<u64>,
     /// When what failed before is tried again.
     next_try: Option<String>,
     seconds: f64,
@@ -52,6 +57,12 @@ pub fn line(line: &Line) -> String {
         published: facts.published.as_deref(),
         step: failure.map(|Failure { step, .. }| step.to_string()),
         error: failure.map(|Failure { error, .. }| error.to_string()),
+        held: match &line.outcome {
+            Outcome::Held(why) => Some(why),
+            _ => None,
+        },
+        tip: facts.to_review.as_ref().map(|it| it.tip.as_str()),
+        to_review: facts.to_review.as_ref().and_then(|it| it.count),
         next_try: facts.waits.as_ref().map(|it| utc(it.next)),
         seconds: line.took.as_secs_f64(),
         log: facts.log.as_deref(),

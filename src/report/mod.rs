@@ -79,6 +79,9 @@ impl Failure {
     }
 }
 
+/// The exit code when nothing has failed, but a person has to look at something.
+pub const TO_REVIEW: u8 = 5;
+
 /// Gives an error the step that it happened at.
 pub fn at(step: Step) -> impl Fn(Error) -> Failure {
     move |error| Failure { step, error }
@@ -96,6 +99,8 @@ pub enum Outcome {
     Failed(Failure),
     /// The run ended before it was done with, and before it was reached if there is no failure.
     NotBuilt(Option<Failure>),
+    /// Nothing of it was run, as no commit of it is approved that is there: why.
+    Held(String),
     /// A package that no entry of the list makes any more.
     Gone,
     /// One that was removed for that.
@@ -111,6 +116,7 @@ impl Outcome {
             Outcome::WouldBuild => "would build",
             Outcome::Failed(_) => "failed",
             Outcome::NotBuilt(_) => "not built",
+            Outcome::Held(_) => "held",
             Outcome::Gone => "gone",
             Outcome::Removed => "removed",
         }
@@ -136,10 +142,25 @@ pub struct Facts {
     pub sources: Option<Vec<Head>>,
     /// That it failed before, and isn't tried again yet.
     pub waits: Option<Waits>,
+    /// What came after the approved commit.
+    pub to_review: Option<ToReview>,
+    /// Whether its commit was approved in this run, as an update.
+    pub is_update: bool,
     /// The file with all that was printed.
     pub log: Option<PathBuf>,
     /// The archives that were published.
     pub archives: Vec<Archived>,
+}
+
+impl Facts {
+    /// What there is to say of its approval, as it stands behind its name.
+    fn of_approval(&self) -> String {
+        match &self.to_review {
+            Some(to_review) => format!("  ({to_review})"),
+            None if self.is_update => "  (an update, approved)".to_owned(),
+            None => String::new(),
+        }
+    }
 }
 
 /// A failure that isn't tried again yet.
@@ -155,6 +176,30 @@ impl fmt::Display for Waits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ago = ago(self.failed.time);
         write!(f, "{ago}, next try on {}", weekday(self.next))
+    }
+}
+
+/// What came after the approved commit of an entry, and nobody has approved yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToReview {
+    /// The approved commit.
+    pub approved: String,
+    /// The newest one.
+    pub tip: String,
+    /// How many there are between them, if that is known: none if the branch was set back.
+    pub count: Option<u64>,
+    /// Whether it was looked at whether they are an update, and nothing else.
+    pub is_judged: bool,
+}
+
+impl fmt::Display for ToReview {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count {
+            Some(1) => f.write_str("1 commit to review"),
+            Some(0) => f.write_str("its branch was set back; to review"),
+            Some(count) => write!(f, "{count} commits to review"),
+            None => f.write_str("commits to review"),
+        }
     }
 }
 
@@ -196,6 +241,13 @@ impl Line {
         }
     }
 
+    /// Of an entry of which nothing is run, for this reason.
+    pub fn held(repo: &Rc<Repo>, why: String) -> Line {
+        let mut line = Line::untouched(repo.name(), Outcome::Held(why));
+        line.facts.entry = Some(repo.clone());
+        line
+    }
+
     fn failure(&self) -> Option<&Failure> {
         match &self.outcome {
             Outcome::Failed(failure) | Outcome::NotBuilt(Some(failure)) => Some(failure),
@@ -233,7 +285,11 @@ impl Line {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, name, took) = (self.outcome.name(), &self.name, self.took.as_secs_f64());
+        let (what, took) = (self.outcome.name(), self.took.as_secs_f64());
+        let name = &format!("{}{}", self.name, self.facts.of_approval());
+        if let Outcome::Held(why) = &self.outcome {
+            return write!(f, "{what:<10}  {name}  ({why})");
+        }
         match self.failure() {
             Some(Failure { step, .. }) => {
                 let url = self.url_behind("  ");
@@ -321,6 +377,8 @@ struct Counts {
     failed: usize,
     not_built: usize,
     would_build: usize,
+    held: usize,
+    to_review: usize,
     gone: usize,
     removed: usize,
 }
@@ -363,10 +421,14 @@ impl Summary {
             Outcome::WouldBuild => &mut counts.would_build,
             Outcome::Failed(_) => &mut counts.failed,
             Outcome::NotBuilt(_) => &mut counts.not_built,
+            Outcome::Held(_) => &mut counts.held,
             Outcome::Gone => &mut counts.gone,
             Outcome::Removed => &mut counts.removed,
         };
         *count = count.saturating_add(1);
+        if line.facts.to_review.is_some() {
+            counts.to_review = counts.to_review.saturating_add(1);
+        }
         if let Some(report) = &mut self.report {
             report.add(&line);
         }
@@ -396,9 +458,19 @@ impl Summary {
         self.counts.failed == 0 && self.counts.not_built == 0
     }
 
-    /// 0 if all went well, 1 if a repository failed.
+    /// 0 if all went well, 1 if a repository failed, 5 if none has, but something is to be reviewed.
     pub fn exit_code(&self) -> u8 {
-        u8::from(self.counts.failed > 0)
+        let Counts {
+            failed,
+            held,
+            to_review,
+            ..
+        } = self.counts;
+        match (failed, held, to_review) {
+            (0, 0, 0) => 0,
+            (0, _, _) => TO_REVIEW,
+            _ => 1,
+        }
     }
 }
 
@@ -409,6 +481,8 @@ impl fmt::Display for Counts {
         let others = [
             (self.not_built, "not built"),
             (self.would_build, "would be built"),
+            (self.held, "held"),
+            (self.to_review, "to review"),
             (self.gone, "gone"),
             (self.removed, "removed"),
         ];

@@ -1,0 +1,307 @@
+//! Which commits a person has approved, in the text that `--approved` names: an entry a line, its URL, `branch=` and `path=` if it has
+//! them, and the commit, or the SHA-256 of a PKGBUILD that is downloaded; behind `#`, when it was approved, and the version that it
+//! claims to be. It is made to live in Git: sorted, and one approval changes one line. Not here: who approves (`review`, `job`).
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use crate::clock::{since_1970, utc};
+use crate::error::{Error, Result};
+use crate::list::Repo;
+use crate::owners::Key;
+use crate::replace::replace;
+use crate::text::{masked, one_line};
+use crate::words::{Commit, Version};
+
+/// Where they are, and who makes them.
+#[derive(Clone)]
+pub struct Settings {
+    /// The file.
+    pub file: PathBuf,
+    /// Whether changes are approved by themselves that are updates, and nothing else (`update`).
+    pub updates: bool,
+}
+
+/// The approved commits.
+pub struct Approvals {
+    /// Where they are, and who makes them.
+    pub settings: Settings,
+    commits: RefCell<HashMap<Key, Commit>>,
+}
+
+/// Why an entry is held that isn't in the file.
+pub const NOT_APPROVED: &str = "no commit of it is approved; vieter review shows what there is";
+
+/// How somebody has approved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// A person has read it.
+    Person,
+    /// It is an update, and nothing else.
+    Update,
+}
+
+impl Approvals {
+    /// Reads the file. One that isn't there has no approvals.
+    ///
+    /// # Errors
+    /// Those of the file, and a line that can't be read.
+    pub fn open(settings: Settings) -> Result<Approvals> {
+        let lines = Lines::read(&settings.file)?;
+        Ok(Approvals {
+            commits: RefCell::new(lines.commits),
+            settings,
+        })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.commits.borrow().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The approved commit of an entry.
+    pub fn find(&self, repo: &Repo) -> Option<Commit> {
+        self.commits.borrow().get(&Key::of(repo)).cloned()
+    }
+
+    /// Approves a commit of an entry, in the file as well, which may have been changed by somebody else meanwhile. `version` is what
+    /// it claims to be.
+    ///
+    /// # Errors
+    /// Those of the file; an entry that can't stand in it.
+    pub fn approve(
+        &self,
+        repo: &Repo,
+        commit: &Commit,
+        version: Option<&Version>,
+        by: By,
+    ) -> Result<()> {
+        let (key, file) = (Key::of(repo), &self.settings.file);
+        let what = format!("approving {}", key.name());
+        let beginning = beginning(&key).ok_or_else(|| {
+            Error::unusable(&what, "its URL, branch or path can't stand in a line of it")
+        })?;
+        let today = utc(since_1970());
+        let today = today.split('T').next().unwrap_or_default();
+        let update = if by == By::Update { "update " } else { "" };
+        let version = version.map_or(String::new(), |it| format!(" {it}"));
+        let line = format!("{beginning} {commit}  # {update}{today}{version}");
+
+        let failed = |error: io::Error| Error::unusable(&what, error);
+        // A link is followed, so that what it leads to is replaced.
+        let file = fs::canonicalize(file).unwrap_or_else(|_| file.clone());
+        let dir = file.parent().filter(|it| !it.as_os_str().is_empty());
+        let lock = File::open(dir.unwrap_or(Path::new("."))).map_err(failed)?;
+        lock.lock().map_err(failed)?;
+        let mut lines = Lines::read(&file)?;
+        lines.put(key.clone(), line);
+        replace(&file, lines.text().as_bytes()).map_err(failed)?;
+        self.commits.borrow_mut().insert(key, commit.clone());
+        Ok(())
+    }
+}
+
+/// What a line of an entry begins with; `None` if it would be read as something else.
+fn beginning(key: &Key) -> Option<String> {
+    let Key { url, branch, path } = key;
+    let named = [(" branch=", branch), (" path=", path)];
+    let named = named.iter().filter(|(_, value)| !value.is_empty());
+    let named: String = named
+        .map(|(name, value)| format!("{name}{value}"))
+        .collect();
+    let is_word = |it: &&String| !it.contains(char::is_whitespace) && !it.contains('\0');
+    let are_words = [url, branch, path].iter().all(is_word);
+    (are_words && !url.is_empty() && !url.starts_with('#')).then(|| format!("{url}{named}"))
+}
+
+/// The file, line by line. What isn't an entry's stays as it is.
+struct Lines {
+    lines: Vec<(Option<Key>, String)>,
+    commits: HashMap<Key, Commit>,
+}
+
+impl Lines {
+    fn read(file: &Path) -> Result<Lines> {
+        let name = one_line(&file.display().to_string(), 200);
+        let text = match fs::read_to_string(file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            text => text.map_err(|error| Error::unusable(format!("reading {name}"), error))?,
+        };
+        Lines::of(&text).map_err(|(number, why)| {
+            let what = format!("line {number} of the approvals {name}");
+            let advice = "a line is a URL, branch= and path= if it has them, and a commit";
+            Error::unusable(what, why).advise(advice)
+        })
+    }
+
+    fn of(text: &str) -> Result<Lines, (usize, String)> {
+        let (mut lines, mut commits) = (vec![], HashMap::new());
+        for (line, number) in text.lines().zip(1..) {
+            let entry = parse(line).map_err(|why| (number, why))?;
+            let key = entry.as_ref().map(|(key, _)| key.clone());
+            if let Some((key, commit)) = entry
+                && commits.insert(key, commit).is_some()
+            {
+                return Err((number, "its entry stands in another line, too".to_owned()));
+            }
+            lines.push((key, line.to_owned()));
+        }
+        Ok(Lines { lines, commits })
+    }
+
+    /// Puts an entry's line in the place of its last one, or where it is sorted.
+    fn put(&mut self, key: Key, line: String) {
+        let order = |key: &Key| (key.url.clone(), key.branch.clone(), key.path.clone());
+        let own = self
+            .lines
+            .iter_mut()
+            .find(|(its, _)| *its == Some(key.clone()));
+        if let Some((_, own)) = own {
+            *own = line;
+            return;
+        }
+        let is_behind = |(its, _): &(Option<Key>, String)| {
+            its.as_ref().is_some_and(|its| order(its) > order(&key))
+        };
+        let place = self.lines.iter().position(is_behind);
+        let place = place.unwrap_or(self.lines.len());
+        self.lines.insert(place, (Some(key), line));
+    }
+
+    fn text(&self) -> String {
+        let lines = self.lines.iter().map(|(_, line)| format!("{line}\n"));
+        lines.collect()
+    }
+}
+
+/// What a line approves; nothing if it is empty, or a comment.
+fn parse(line: &str) -> Result<Option<(Key, Commit)>, String> {
+    let words = line.split_whitespace();
+    let words: Vec<&str> = words.take_while(|it| !it.starts_with('#')).collect();
+    let (url, named, commit) = match words.as_slice() {
+        [] => return Ok(None),
+        [url, named @ .., commit] => (*url, named, *commit),
+        [_] => return Err("it names no commit".to_owned()),
+    };
+    let commit: Result<Commit> = commit.to_ascii_lowercase().parse();
+    let commit = commit.map_err(|error| error.to_string())?;
+    let (mut branch, mut path) = (None, None);
+    for word in named {
+        let (field, value) = match word.split_once('=') {
+            Some(("branch", value)) => (&mut branch, value),
+            Some(("path", value)) => (&mut path, value),
+            _ => {
+                return Err(format!(
+                    "{:?} is neither branch= nor path=",
+                    one_line(word, 100)
+                ));
+            }
+        };
+        if field.replace(value.to_owned()).is_some() {
+            return Err(format!("{:?} says it once more", one_line(word, 100)));
+        }
+    }
+    let key = Key {
+        url: masked(url),
+        branch: branch.unwrap_or_default(),
+        path: path.unwrap_or_default(),
+    };
+    Ok(Some((key, commit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+    fn key(url: &str) -> Key {
+        let (url, branch, path) = (url.to_owned(), String::new(), String::new());
+        Key { url, branch, path }
+    }
+
+    #[test]
+    fn a_line_is_an_entry_and_its_commit() {
+        let sum = "b".repeat(64);
+        let text = format!(
+            "# ours\n\nhttps://a/x.git {}  # 2026-11-20 1.2-1\nhttps://b#c path=p/q branch=b#1=2 {sum} #\n",
+            A.to_uppercase()
+        );
+        let lines = Lines::of(&text).unwrap();
+        assert_eq!(lines.commits[&key("https://a/x.git")].as_str(), A);
+        let other = Key {
+            branch: "b#1=2".to_owned(),
+            path: "p/q".to_owned(),
+            ..key("https://b#c")
+        };
+        assert_eq!(lines.commits[&other].as_str(), sum);
+        assert_eq!(lines.commits.len(), 2);
+        assert_eq!(lines.text(), text);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_with_its_number_and_no_approval() {
+        let short = &A[1..];
+        for (line, why) in [
+            (format!("https://x {short}"), "is not a commit's id"),
+            ("https://x".to_owned(), "names no commit"),
+            (A.to_owned(), "names no commit"),
+            (format!("https://x {A} {A}"), "is neither branch= nor path="),
+            (
+                format!("https://x repo=y {A}"),
+                "is neither branch= nor path=",
+            ),
+            (format!("https://x branch=y branch=y {A}"), "once more"),
+            (format!("https://x {A} branch=y"), "is not a commit's id"),
+            ("<<<<<<< HEAD".to_owned(), "is not a commit's id"),
+            (format!("https://good {A}"), "another line"),
+        ] {
+            let text = format!("https://good {A}\n#\n{line}\nhttps://better {A}\n");
+            let (number, said) = Lines::of(&text).err().unwrap();
+            assert_eq!(number, 3, "{line}");
+            assert!(said.contains(why), "{line}: {said}");
+        }
+    }
+
+    #[test]
+    fn an_approval_changes_one_line_and_keeps_the_order() {
+        let mut lines =
+            Lines::of(&format!("# ours\nhttps://b {A}\n\n# rest\nhttps://d {A}\n")).unwrap();
+        lines.put(key("https://c"), "C".to_owned());
+        lines.put(key("https://b"), "B".to_owned());
+        lines.put(key("https://e"), "E".to_owned());
+        lines.put(key("https://a"), "A".to_owned());
+        let expected = format!("# ours\nA\nB\n\n# rest\nC\nhttps://d {A}\nE\n");
+        assert_eq!(lines.text(), expected);
+    }
+
+    #[test]
+    fn what_would_be_read_as_something_else_is_not_written() {
+        for url in [
+            "",
+            "#x",
+            "https://a b",
+            "https://a\nhttps://b",
+            "https://a\u{a0}b",
+        ] {
+            assert_eq!(beginning(&key(url)), None, "{url:?}");
+        }
+        let whole = Key {
+            branch: "b".to_owned(),
+            path: "p".to_owned(),
+            ..key("https://x")
+        };
+        assert_eq!(
+            beginning(&whole).as_deref(),
+            Some("https://x branch=b path=p")
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! A repository, brought into a container: by whom a build is begun, and a review. Not here: what becomes of it there (`job`,
+//! `review`).
+
+use std::num::ParseIntError;
+
+use crate::docker::{Container, Exec};
+use crate::error::Result;
+use crate::http::Deadline;
+use crate::list::{Repo, RepoKind};
+use crate::report::ToReview;
+use crate::sandbox::{CLONE, CLONE_AND_READ, READ};
+use crate::words::Commit;
+
+/// What is wanted of a repository, in the words of `scripts/clone.sh`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The newest commit.
+    Tip,
+    /// The approved one.
+    Approved,
+    /// The approved one, but only if it is the newest, too: nothing is read otherwise.
+    Decide,
+    /// No files, so nothing is read.
+    Objects,
+}
+
+impl Wanted {
+    fn word(self) -> &'static str {
+        match self {
+            Wanted::Tip => "tip",
+            Wanted::Approved => "approved",
+            Wanted::Decide => "decide",
+            Wanted::Objects => "objects",
+        }
+    }
+}
+
+/// What was brought. Commits are those of a Git repository; of a PKGBUILD that is downloaded, the SHA-256 takes their place if
+/// anything is approved at all.
+pub struct Brought {
+    /// The commit that was wanted; `None` if it isn't there.
+    pub commit: Option<Commit>,
+    /// The newest one.
+    pub tip: Option<Commit>,
+    /// How many there are between the approved one and the newest, if that was to be counted, and could be.
+    pub count: Option<u64>,
+}
+
+/// The folder of an entry's PKGBUILD.
+pub fn dir(repo: &Repo) -> String {
+    format!("{CLONE}/{}", repo.path)
+}
+
+/// Begins to bring a repository, in a container in which nothing was brought before, or only to decide. What
+/// [`Brought::read`] leaves is what `scripts/read.sh` prints, unless it was only wanted to look.
+///
+/// # Errors
+/// Those of the engine.
+pub fn begin<'c>(
+    container: &'c Container,
+    repo: &Repo,
+    wanted: Wanted,
+    approved: Option<&Commit>,
+    counted: &str,
+    by: Deadline,
+) -> Result<Exec<'c>> {
+    let kind = match repo.kind {
+        RepoKind::Git => "git",
+        RepoKind::Pkgbuild => "pkgbuild",
+    };
+    let (dir, wanted) = (dir(repo), wanted.word());
+    let approved = approved.map_or("", Commit::as_str);
+    let (url, branch) = (&repo.url, &repo.branch);
+    let args = [
+        &dir, READ.text, url, branch, kind, wanted, approved, counted,
+    ];
+    container.ask(&CLONE_AND_READ.with(args), by)
+}
+
+impl Brought {
+    /// What came after the approved commit; `known` is what is known of it.
+    pub fn to_review(&self, approved: &Commit, known: Option<ToReview>) -> ToReview {
+        let tip = self.tip.as_ref().map_or("", Commit::as_str);
+        let known = known.filter(|it| it.tip == tip);
+        known.unwrap_or_else(|| ToReview {
+            approved: approved.to_string(),
+            tip: tip.to_owned(),
+            count: self.count,
+            is_judged: false,
+        })
+    }
+
+    /// Takes what was brought, once it is there.
+    ///
+    /// # Errors
+    /// The command's end, of whatever kind.
+    pub fn read(exec: &mut Exec) -> Result<Brought> {
+        let commit = exec.field()?.parse().ok();
+        let tip = exec.field()?.parse().ok();
+        let count: Result<u64, ParseIntError> = exec.field()?.parse();
+        Ok(Brought {
+            commit,
+            tip,
+            count: count.ok(),
+        })
+    }
+}

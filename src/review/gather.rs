@@ -1,0 +1,255 @@
+//! What a person gets to see of an entry, gathered in a container of the builder image. Nothing of the repository is run there: no
+//! hook, no filter, no textconv, and its PKGBUILD isn't read by bash. Not here: what is remarkable in it (`look_at`), and how it is
+//! set (`page`).
+
+use std::rc::Rc;
+
+use super::look_at::look_at;
+use super::page::{of_file, page};
+use crate::approvals::Approvals;
+use crate::bring::{self, Brought, Wanted};
+use crate::change::{Change, Changed, git};
+use crate::docker::{Container, Engine};
+use crate::error::{Error, Kind, Result};
+use crate::http::Deadline;
+use crate::list::{Repo, RepoKind};
+use crate::run::{Settings, hold};
+use crate::sandbox::{CLONE, SHOW, User, command};
+use crate::screen;
+use crate::words::{Arch, Commit, Version};
+
+/// The history without files that `scripts/clone.sh` leaves if it had to count.
+const HISTORY: &str = "/build/history";
+
+/// How many files are shown, and how many commits are named.
+const MAX_FILES: usize = 200;
+const MAX_COMMITS: &str = "-n50";
+
+/// An entry of which something isn't approved.
+pub struct Found {
+    /// What to call it.
+    pub name: String,
+    /// What would be approved.
+    pub commit: Commit,
+    /// The version that it claims to be.
+    pub version: Option<Version>,
+    /// What a person reads.
+    pub text: String,
+}
+
+/// A commit, in its author's words.
+pub struct Authored {
+    /// When, as a date.
+    pub date: String,
+    /// Who.
+    pub name: String,
+    /// Whose address.
+    pub mail: String,
+    /// What for.
+    pub subject: String,
+}
+
+/// A file that differs, and how.
+pub struct Shown {
+    /// Which.
+    pub file: Changed,
+    /// What keeps it from being shown as it is, or nothing.
+    pub hidden: String,
+    /// The change (git-diff(1)).
+    pub diff: String,
+}
+
+/// All that was found of an entry.
+pub struct Gathered {
+    /// The approved commit.
+    pub approved: Option<Commit>,
+    /// The newest one.
+    pub tip: Commit,
+    /// How many there are between them.
+    pub count: Option<u64>,
+    /// Those, the newest first; only that one if nothing is approved.
+    pub commits: Vec<Authored>,
+    /// The approved one.
+    pub before: Option<Authored>,
+    /// The texts of the PKGBUILD, before and after.
+    pub pkgbuilds: [String; 2],
+    /// What differs.
+    pub files: Vec<Shown>,
+    /// Whether it is an update, and nothing else.
+    pub is_update: bool,
+}
+
+/// Looks at these, one after another; `None` for one that has nothing new.
+///
+/// # Errors
+/// What keeps it from being done. What is wrong with one of them is in its place.
+pub fn gather(
+    settings: &Settings,
+    engine: &Engine,
+    arch: &Arch,
+    approvals: &Approvals,
+    repos: &[Rc<Repo>],
+) -> Result<Vec<Result<Option<Found>>>> {
+    hold(settings, engine, arch, |run, mut workshop, mut memory| {
+        run.begin()?;
+        if workshop.builder.is_none() {
+            workshop.bring_up_to_date(&mut memory)?;
+            memory.save();
+        }
+        let Some(builder) = &workshop.builder else {
+            return Err(Error::new(Kind::Lost, "there is no builder image"));
+        };
+        let look = |repo: &Rc<Repo>| {
+            screen::begin("looking", &repo.name());
+            let by = Deadline::after(settings.builds.timeout);
+            let container = run.sandbox.start(None, &builder.image, by)?;
+            find(&container, repo, approvals.find(repo), by)
+        };
+        Ok(repos.iter().map(look).collect())
+    })
+}
+
+fn find(
+    container: &Container,
+    repo: &Repo,
+    approved: Option<Commit>,
+    by: Deadline,
+) -> Result<Option<Found>> {
+    let mut exec = bring::begin(container, repo, Wanted::Objects, approved.as_ref(), "", by)?;
+    let brought = Brought::read(&mut exec)?;
+    exec.rest()?;
+    let Some(tip) = brought.tip else {
+        let why = "there is no commit in it";
+        return Err(Error::unusable("looking at the repository", why));
+    };
+    if approved.as_ref() == Some(&tip) {
+        return Ok(None);
+    }
+    let (commit, text, version) = match repo.kind {
+        RepoKind::Git => {
+            // One that has gone can't be compared with.
+            let from = approved.as_ref().filter(|_| brought.commit.is_some());
+            let change = Change::between(container, repo, from, &tip, by)?;
+            let gathered = gathered(
+                container,
+                &change,
+                approved.clone(),
+                from,
+                brought.count,
+                by,
+            )?;
+            let text = page(
+                repo,
+                &gathered,
+                &look_at(&change.path_of("PKGBUILD"), &gathered),
+            );
+            (tip.clone(), text, change.claimed())
+        }
+        RepoKind::Pkgbuild => {
+            let file = format!("{CLONE}/PKGBUILD");
+            let show = command(User::Builder, "cat", vec!["cat", &file]);
+            let text = container.read(&show, by)?;
+            let text = of_file(
+                repo,
+                approved.as_ref(),
+                &tip,
+                &String::from_utf8_lossy(&text),
+            );
+            (tip.clone(), text, None)
+        }
+    };
+    Ok(Some(Found {
+        name: repo.name(),
+        commit,
+        version,
+        text,
+    }))
+}
+
+fn gathered(
+    container: &Container,
+    change: &Change,
+    approved: Option<Commit>,
+    from: Option<&Commit>,
+    count: Option<u64>,
+    by: Deadline,
+) -> Result<Gathered> {
+    let tip = change.to.clone();
+    let authored = |range: &str, most: &str| {
+        let format = "--format=%as%x00%an%x00%ae%x00%s%x00";
+        let args = ["log", most, "--no-show-signature", format, range, "--"];
+        // What was counted for has all commits; without it, they are all in the clone, or not wanted.
+        let printed =
+            git(container, HISTORY, args, by).or_else(|_| git(container, CLONE, args, by));
+        printed.map(|it| parse(&String::from_utf8_lossy(&it)))
+    };
+    let (commits, before) = match from {
+        Some(from) => {
+            let commits = authored(&format!("{from}..{tip}"), MAX_COMMITS)?;
+            (commits, authored(from.as_str(), "-n1")?.pop())
+        }
+        None => (authored(tip.as_str(), "-n1")?, None),
+    };
+    let text = |at: &str| change.text(at, "PKGBUILD");
+    let old = from.map_or(String::new(), |it| text(it.as_str()));
+    let pkgbuilds = [old, text(tip.as_str())];
+    Ok(Gathered {
+        approved,
+        count,
+        commits,
+        before,
+        pkgbuilds,
+        files: shown(container, change, by)?,
+        is_update: from.is_some() && change.as_update().is_some(),
+        tip,
+    })
+}
+
+fn parse(printed: &str) -> Vec<Authored> {
+    let fields: Vec<&str> = printed
+        .split('\0')
+        .map(|it| it.trim_start_matches('\n'))
+        .collect();
+    let commits = fields.chunks_exact(4);
+    let commit = |of: &[&str]| match of {
+        [date, name, mail, subject] => Some(Authored {
+            date: (*date).to_owned(),
+            name: (*name).to_owned(),
+            mail: (*mail).to_owned(),
+            subject: (*subject).to_owned(),
+        }),
+        _ => None,
+    };
+    commits.filter_map(commit).collect()
+}
+
+/// The files, the PKGBUILD first and what repeats it last, each with its change.
+fn shown(container: &Container, change: &Change, by: Deadline) -> Result<Vec<Shown>> {
+    let (first, last) = (change.path_of("PKGBUILD"), change.path_of(".SRCINFO"));
+    let mut files = change.files.clone();
+    files.sort_by_key(|it| (it.path != first, it.path == last));
+    let paths: Vec<&str> = files
+        .iter()
+        .map(|it| it.path.as_str())
+        .take(MAX_FILES)
+        .collect();
+    let ends = [change.from.as_str(), change.to.as_str()];
+    let show = SHOW.with(ends.into_iter().chain(paths));
+    let printed = container.read(&show, by)?;
+    let printed = String::from_utf8_lossy(&printed).into_owned();
+    let mut fields = printed.split('\0');
+    let shown = files.into_iter().map(|file| {
+        let (hidden, diff) = match (fields.next(), fields.next()) {
+            (Some(hidden), Some(diff)) => (hidden.to_owned(), diff.to_owned()),
+            _ => ("too much".to_owned(), String::new()),
+        };
+        let is_seen = !diff.is_empty() || !hidden.is_empty();
+        let hidden = if is_seen {
+            hidden
+        } else {
+            "its name can't be asked for".to_owned()
+        };
+        Shown { file, hidden, diff }
+    });
+    Ok(shown.collect())
+}

@@ -1,0 +1,172 @@
+//! `vieter review`: shows what is new since a commit was approved, and approves it if a person says so. All is gathered first, in
+//! containers in which nothing of the repositories is run; the engine is free again when the first question is asked. Not here:
+//! what the file looks like (`approvals`).
+
+mod gather;
+mod look_at;
+mod page;
+
+use std::collections::HashSet;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::process::{Command, Stdio};
+
+use self::gather::{Found, gather};
+use crate::approvals::{self, Approvals, By};
+use crate::docker::Engine;
+use crate::error::{Error, Kind, Result};
+use crate::home::Home;
+use crate::list::{Entry, Repo};
+use crate::look::Looker;
+use crate::owners::Key;
+use crate::report::TO_REVIEW;
+use crate::run::{Settings, entries};
+use crate::screen;
+
+/// How it is asked.
+pub struct Asking {
+    /// Where approvals are kept.
+    pub approvals: approvals::Settings,
+    /// Whether all that is chosen is approved without a question.
+    pub approve: bool,
+    /// What texts are shown by; `None` if they are only printed.
+    pub pager: Option<String>,
+}
+
+/// What became of an entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Yes,
+    No,
+    Quit,
+}
+
+/// Shows what is new of what is chosen. Gives the exit code: 0 if nothing is left to be reviewed, 1 if something couldn't be looked
+/// at, 5 if something is left.
+///
+/// # Errors
+/// What keeps it from being done; a file of approvals that can't be read or written.
+pub fn review(settings: &Settings, asking: Asking, home: Option<Home>) -> Result<u8> {
+    let approvals = Approvals::open(asking.approvals.clone())?;
+    let engine = Engine::find(&settings.engines)?;
+    log::info!("using {}", engine.name());
+    let arch = settings.arch(&engine)?;
+    let servers = home.map(|mut it| it.list(&arch)).transpose()?.flatten();
+    let (entries, _) = entries(&settings.list, servers, &arch)?;
+    let mut exit_code = 0;
+    let (mut repos, looker) = (vec![], Looker::default());
+    let mut keys = HashSet::new();
+    for entry in entries {
+        match entry {
+            // The same for another pacman repository needs no approval of its own.
+            Entry::Repo(repo) if !keys.insert(Key::of(&repo)) => (),
+            Entry::Repo(repo) if is_approved(&repo, &approvals, &looker) => (),
+            Entry::Repo(repo) => repos.push(repo),
+            Entry::Unusable { name, error } => {
+                log::error!("{name}: {error}");
+                exit_code = 1;
+            }
+        }
+    }
+    let found = match repos.is_empty() {
+        true => vec![],
+        false => gather(settings, &engine, &arch, &approvals, &repos)?,
+    };
+    drop(engine);
+    screen::end();
+    let mut left = 0_usize;
+    let mut is_over = false;
+    for (repo, found) in repos.iter().zip(found) {
+        let found = match found {
+            Ok(Some(found)) => found,
+            Ok(None) => continue,
+            Err(error) => {
+                log::error!("{}: {error}", repo.name());
+                exit_code = 1;
+                continue;
+            }
+        };
+        let answer = match is_over {
+            true => Answer::Quit,
+            false => answer(&asking, &found)?,
+        };
+        is_over = answer == Answer::Quit;
+        if answer == Answer::Yes {
+            let Found {
+                commit, version, ..
+            } = &found;
+            approvals.approve(repo, commit, version.as_ref(), By::Person)?;
+            say(&format!("approved {} at {commit}\n", found.name));
+        } else {
+            left = left.saturating_add(1);
+        }
+    }
+    say(&match left {
+        0 => "nothing is left to review\n".to_owned(),
+        1 => "1 left to review\n".to_owned(),
+        left => format!("{left} left to review\n"),
+    });
+    Ok(match (exit_code, left) {
+        (0, 1..) => TO_REVIEW,
+        (exit_code, _) => exit_code,
+    })
+}
+
+/// Whether an entry's newest commit is the approved one, as far as that can be seen without a container.
+fn is_approved(repo: &Repo, approvals: &Approvals, looker: &Looker) -> bool {
+    let approved = approvals.find(repo);
+    approved.is_some_and(|approved| looker.commit(repo) == Some(approved))
+}
+
+/// Shows what was found, and what somebody says of it; nobody does who isn't at a terminal.
+fn answer(asking: &Asking, found: &Found) -> Result<Answer> {
+    let is_there = io::stdin().is_terminal() && io::stdout().is_terminal();
+    match &asking.pager {
+        Some(pager) if is_there && !asking.approve => page(pager, &found.text),
+        _ => say(&found.text),
+    }
+    if asking.approve {
+        return Ok(Answer::Yes);
+    }
+    if !is_there {
+        return Ok(Answer::No);
+    }
+    loop {
+        say(&format!("{}: approve? [y]es [n]o [q]uit ", found.name));
+        let mut line = String::new();
+        let read = io::stdin().lock().read_line(&mut line);
+        let what = "reading the answer";
+        let count = read.map_err(|error| Error::new(Kind::Unusable, format!("{what}: {error}")))?;
+        match line.trim() {
+            _ if count == 0 => return Ok(Answer::Quit),
+            "y" | "yes" => return Ok(Answer::Yes),
+            "n" | "no" => return Ok(Answer::No),
+            "q" | "quit" => return Ok(Answer::Quit),
+            _ => (),
+        }
+    }
+}
+
+/// Prints. A reader that has gone away is no reason to fail.
+fn say(text: &str) {
+    let mut out = io::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Shows a text in a pager, which isn't let do more than that; it is printed if there is none.
+fn page(pager: &str, text: &str) {
+    let mut command = Command::new("sh");
+    command.args(["-c", pager]).env("LESSSECURE", "1");
+    match command.stdin(Stdio::piped()).spawn() {
+        Ok(mut pager) => {
+            if let Some(mut input) = pager.stdin.take() {
+                // It may well be left before the end.
+                let _ = input.write_all(text.as_bytes());
+            }
+            let ended = pager.wait();
+            if !ended.is_ok_and(|it| it.success()) {
+                say(text);
+            }
+        }
+        Err(_) => say(text),
+    }
+}

@@ -1,0 +1,94 @@
+//! How what was found is set for a person: it is strangers' text, so what moves a cursor or hides is shown as an escape, and no line is
+//! so long that its end isn't looked at.
+
+use super::gather::{Authored, Gathered};
+use crate::list::Repo;
+use crate::owners::Key;
+use crate::text::{escaped, one_line};
+use crate::words::Commit;
+
+/// The longest piece of a line, in characters: what is longer goes on in the next one.
+const PIECE: usize = 240;
+
+/// The most lines of a text that are shown.
+const MAX_LINES: usize = 20_000;
+
+/// What a person reads of a change.
+pub fn page(repo: &Repo, gathered: &Gathered, look_at: &[String]) -> String {
+    let mut page = head(repo, gathered.approved.as_ref(), &gathered.tip);
+    if gathered.approved.is_some() && gathered.before.is_none() {
+        page += "    the approved commit is gone from the repository, so all of it is shown\n";
+    }
+    if let Some(count) = gathered.count {
+        page += &format!("    commits since then: {count}\n");
+    }
+    if !look_at.is_empty() {
+        page += "look at\n";
+        page.extend(look_at.iter().map(|it| format!("  - {it}\n")));
+    }
+    page += "commits\n";
+    page.extend(gathered.commits.iter().map(commit));
+    for shown in &gathered.files {
+        page += &format!("\n{}\n", one_line(&shown.file.path, 500));
+        let [before, after] = &shown.file.modes;
+        if before != after {
+            page += &format!("  mode {before} before, {after} now\n");
+        }
+        if !shown.hidden.is_empty() {
+            page += &format!("  not shown as it is: {}\n", one_line(&shown.hidden, 200));
+        }
+        page += &lines(&shown.diff);
+    }
+    page += "\n";
+    page
+}
+
+/// What a person reads of a PKGBUILD that is downloaded.
+pub fn of_file(repo: &Repo, approved: Option<&Commit>, sum: &Commit, text: &str) -> String {
+    format!("{}\nPKGBUILD\n{}\n", head(repo, approved, sum), lines(text))
+}
+
+fn head(repo: &Repo, approved: Option<&Commit>, tip: &Commit) -> String {
+    let approved = approved.map_or("nothing", Commit::as_str);
+    let name = Key::of(repo).name();
+    format!(
+        "==> {name} for the repository {}\n    approved: {approved}\n    to approve: {tip}\n",
+        repo.publish_to
+    )
+}
+
+fn commit(commit: &Authored) -> String {
+    let Authored {
+        date,
+        name,
+        mail,
+        subject,
+    } = commit;
+    let who = one_line(&format!("{name} <{mail}>"), 120);
+    format!(
+        "  {}  {who}  {}\n",
+        one_line(date, 20),
+        one_line(subject, 200)
+    )
+}
+
+/// Strangers' lines, escaped, cut into pieces, and not without end.
+fn lines(text: &str) -> String {
+    let mut shown = String::new();
+    let mut count = 0_usize;
+    for line in text.trim_end_matches('\n').split('\n') {
+        let line: Vec<char> = escaped(line).chars().collect();
+        let mut pieces = line.chunks(PIECE).map(String::from_iter);
+        shown += &format!("  {}\n", pieces.next().unwrap_or_default());
+        for piece in pieces {
+            shown += &format!("  \u{21aa} {piece}\n");
+            count = count.saturating_add(1);
+        }
+        count = count.saturating_add(1);
+        if count > MAX_LINES {
+            shown += "  cut here: there is more\n";
+            break;
+        }
+    }
+    shown
+}
