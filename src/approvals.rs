@@ -3,7 +3,7 @@
 //! claims to be. It is made to live in Git: sorted, and one approval changes one line. Not here: who approves (`review`, `job`).
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -30,6 +30,8 @@ pub struct Approvals {
     /// Where they are, and who makes them.
     pub settings: Settings,
     commits: RefCell<HashMap<Key, Commit>>,
+    /// What was approved as an update, since it was opened.
+    updated: RefCell<HashSet<Key>>,
 }
 
 /// Why an entry is held that isn't in the file.
@@ -53,6 +55,7 @@ impl Approvals {
         let lines = Lines::read(&settings.file)?;
         Ok(Approvals {
             commits: RefCell::new(lines.commits),
+            updated: RefCell::default(),
             settings,
         })
     }
@@ -70,6 +73,16 @@ impl Approvals {
     /// The approved commit of an entry.
     pub fn find(&self, repo: &Repo) -> Option<Commit> {
         self.commits.borrow().get(&Key::of(repo)).cloned()
+    }
+
+    /// Notes that the newest commit of an entry is an update, and nothing else.
+    pub fn is_updated(&self, repo: &Repo) {
+        self.updated.borrow_mut().insert(Key::of(repo));
+    }
+
+    /// Whether that was noted.
+    pub fn has_updated(&self, repo: &Repo) -> bool {
+        self.updated.borrow().contains(&Key::of(repo))
     }
 
     /// Approves a commit of an entry, in the file as well, which may have been changed by somebody else meanwhile. `version` is what
@@ -249,7 +262,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_an_error_with_its_number_and_no_approval() {
-        let short = &A[1..];
+        let short = "a".repeat(39);
         for (line, why) in [
             (format!("https://x {short}"), "is not a commit's id"),
             ("https://x".to_owned(), "names no commit"),

@@ -1,5 +1,6 @@
 //! `vieter check`: whether a run could be done, for people and for a container's health check.
 
+use crate::approvals::Approvals;
 use crate::docker::Engine;
 use crate::error::{Kind, Result};
 use crate::home::Home;
@@ -61,6 +62,10 @@ pub fn check(settings: &Settings, mut home: Home) -> Result<Checked> {
                 "goes to another machine over plain http://; {advice}"
             )),
         );
+    }
+    if let Some(approvals) = &settings.approvals {
+        let opened = Approvals::open(approvals.clone());
+        checked.say("approvals", opened.map(|it| it.len().to_string()));
     }
     let (what, is_well) = home.what_is_well();
     match home.list(&arch) {

@@ -19,7 +19,7 @@ _vieter() {
         ?*) ;; # anybody's guess
         *)
             flags=$(sed -nE 's/^  (-., )?(--[^ ]+).*/\2/p' <<<"$help")
-            [[ " ${COMP_WORDS[*]:0:COMP_CWORD} " == *' '@(build|check)' '* ]] || flags+=' build check'
+            [[ " ${COMP_WORDS[*]:0:COMP_CWORD} " == *' '@(build|check|review)' '* ]] || flags+=' build check review'
             mapfile -t COMPREPLY < <(compgen -W "$flags" -- "$cur")
             ;;
     esac

@@ -1,7 +1,7 @@
 # Completion for fish. Flags, what they are for, and what kind of value each takes, are what `vieter --help` says.
 
 complete -c vieter -f
-complete -c vieter -n 'not __fish_seen_subcommand_from build check' -a 'build check'
+complete -c vieter -n 'not __fish_seen_subcommand_from build check review' -a 'build check review'
 for line in (vieter --help)
     # A flag, what it takes, and what it is for, up to its variable.
     set -l option (string match -r '^  (?:-., )?--(\S+) ?(\S*)  +(.*?)(?: +[A-Z]+_\S+)?$' -- $line)

@@ -16,4 +16,4 @@ for line in ${(f)"$(_call_program options $words[1] --help)"}; do
         (*) specs+=("${flag}=[$what]:$takes: ") ;;
     esac
 done
-_arguments $specs '1:command:(build check)' '*:what:()'
+_arguments $specs '1:command:(build check review)' '*:what:()'

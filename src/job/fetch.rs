@@ -61,7 +61,7 @@ impl Job<'_, '_> {
                         && self.is_approved_update(approvals, approved, tip)?
                     {
                         chosen = tip.clone();
-                        self.facts.is_update = true;
+                        approvals.is_updated(repo);
                     }
                     exec = begin(Wanted::Approved, Some(&chosen))?;
                     brought = Brought::read(&mut exec).map_err(at(Step::Clone))?;
@@ -69,6 +69,7 @@ impl Job<'_, '_> {
                 self.facts.to_review = (chosen == *approved).then_some(to_review);
             }
         }
+        self.facts.is_update = approvals.is_some_and(|it| it.has_updated(repo));
         let commit = brought.commit.filter(|_| repo.kind == RepoKind::Git);
         self.facts.commit = commit.as_ref().map(ToString::to_string);
         exec.goes_on_to(READ.doing);

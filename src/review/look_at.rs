@@ -4,15 +4,16 @@
 use std::collections::BTreeSet;
 
 use super::gather::{Gathered, Shown};
-use crate::text::one_line;
+use crate::text::escaped;
 
 /// What fetches something, or decodes it.
 const WORDS: [&str; 12] = [
     "curl", "wget", "base64", "eval", "npm", "npx", "pip", "pip3", "bun", "bunx", "nc", "xxd",
 ];
 
-/// How many of each kind are named.
+/// How many of each kind are named, and how much of each, in characters.
 const MOST: usize = 8;
+const LONGEST: usize = 200;
 
 /// What to look at, a line each. `pkgbuild` is where the PKGBUILD is.
 pub fn look_at(pkgbuild: &str, gathered: &Gathered) -> Vec<String> {
@@ -25,7 +26,7 @@ pub fn look_at(pkgbuild: &str, gathered: &Gathered) -> Vec<String> {
     } = gathered;
     let mut found = vec![];
     let own = files.iter().find(|it| it.file.path == pkgbuild);
-    let own_added = own.map_or(String::new(), |it| added(it));
+    let own_added = own.map_or(String::new(), added);
 
     if !old.is_empty() {
         let all: String = files.iter().map(added).collect();
@@ -96,7 +97,8 @@ fn tell(found: &mut Vec<String>, kind: &str, what: Vec<String>) {
     if what.is_empty() {
         return;
     }
-    let named = what.iter().take(MOST).map(|it| one_line(it, 200));
+    let shown = |it: &String| escaped(it).chars().take(LONGEST).collect::<String>();
+    let named = what.iter().take(MOST).map(shown);
     let mut line = format!("{kind}: {}", named.collect::<Vec<_>>().join("; "));
     let more = what.len().saturating_sub(MOST);
     if more > 0 {
@@ -144,4 +146,86 @@ fn sums(text: &str) -> Vec<&str> {
 fn fetches(line: &str) -> bool {
     let is_between = |c: char| !c.is_ascii_alphanumeric() && c != '_';
     line.contains("/dev/tcp") || line.split(is_between).any(|word| WORDS.contains(&word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::gather::Authored;
+    use super::*;
+    use crate::change::Changed;
+
+    fn shown(path: &str, status: &str, diff: &str) -> Shown {
+        let modes = ["100644".to_owned(), "100644".to_owned()];
+        let (status, path) = (status.to_owned(), path.to_owned());
+        Shown {
+            file: Changed {
+                modes,
+                status,
+                path,
+            },
+            hidden: String::new(),
+            diff: diff.to_owned(),
+        }
+    }
+
+    fn found(old: &str, new: &str, files: Vec<Shown>) -> Vec<String> {
+        let author = |mail: &str| Authored {
+            date: String::new(),
+            name: "A".to_owned(),
+            mail: mail.to_owned(),
+            subject: String::new(),
+        };
+        let gathered = Gathered {
+            approved: None,
+            tip: "a".repeat(40).parse().unwrap(),
+            count: None,
+            commits: vec![author("same@t")],
+            before: Some(author("same@t")),
+            pkgbuilds: [old.to_owned(), new.to_owned()],
+            files,
+            is_update: false,
+        };
+        look_at("PKGBUILD", &gathered)
+    }
+
+    #[test]
+    fn hosts_and_owners_are_compared_with_those_of_the_old_recipe() {
+        let old = "url=https://GitHub.com/good/x\nsource=(git+https://github.com/good/x)\n";
+        let diff = "--- a/x\n+++ https://header/\n@@\n+https://github.com/good/y\n+'https://github.com/evil/x'\n-https://gone/\n";
+        let found = found(old, old, vec![shown("PKGBUILD", "M", diff)]);
+        assert_eq!(found, ["another host or owner: github.com/evil"]);
+    }
+
+    #[test]
+    fn a_checksum_that_became_skip_is_seen_wherever_it_stands() {
+        let sum = "a".repeat(64);
+        let text = |one: &str, other: &str| format!("sha256sums=('{one}'\n '{other}')\n");
+        let became = |old: &str, new: &str| found(old, new, vec![]);
+        assert_eq!(became(&text(&sum, "SKIP"), &text(&sum, "SKIP")), [""; 0]);
+        let swapped = became(&text(&sum, "SKIP"), &text("SKIP", &sum));
+        assert_eq!(swapped, ["checksums that became SKIP"]);
+        let gone = became(&text(&sum, "SKIP"), &text(&sum, ""));
+        assert_eq!(gone, ["checksums that went"]);
+    }
+
+    #[test]
+    fn words_that_fetch_are_seen_in_all_that_is_run() {
+        for line in [
+            "x=$(curl y)",
+            "\tbase64 -d",
+            "exec 3<>/dev/tcp/x/1",
+            "bun add y",
+        ] {
+            assert!(fetches(line), "{line}");
+        }
+        for line in ["curly", "my_curl x", "evaluate", "bundle", "pipe"] {
+            assert!(!fetches(line), "{line}");
+        }
+        let diff = "@@\n+curl x\n";
+        let files = vec![shown(".SRCINFO", "M", diff), shown("a/b.sh", "A", diff)];
+        assert_eq!(
+            found("x", "x", files),
+            ["lines that fetch or decode: a/b.sh: curl x"]
+        );
+    }
 }

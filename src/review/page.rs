@@ -37,7 +37,9 @@ pub fn page(repo: &Repo, gathered: &Gathered, look_at: &[String]) -> String {
         if !shown.hidden.is_empty() {
             page += &format!("  not shown as it is: {}\n", one_line(&shown.hidden, 200));
         }
-        page += &lines(&shown.diff);
+        if !shown.diff.is_empty() {
+            page += &lines(&shown.diff);
+        }
     }
     page += "\n";
     page
@@ -91,4 +93,24 @@ fn lines(text: &str) -> String {
         }
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_long_line_is_seen_and_nothing_is_masked_or_moves() {
+        let hidden = format!("a{}$(curl evil)", " ".repeat(PIECE));
+        let shown = lines(&format!(
+            "{hidden}\n\u{1b}[2J\r\u{202e}\tb\nhttps://$(id)@x\n\n"
+        ));
+        let expected = format!(
+            "  a{}\n  \u{21aa}  $(curl evil)\n  \\u{{1b}}[2J\\u{{d}}\\u{{202e}}\tb\n  https://$(id)@x\n",
+            " ".repeat(PIECE - 1)
+        );
+        assert_eq!(shown, expected);
+        let endless = lines(&"x\n".repeat(MAX_LINES + 10));
+        assert!(endless.ends_with("cut here: there is more\n"));
+    }
 }

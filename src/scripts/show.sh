@@ -28,7 +28,7 @@ for path; do
         text=$(git diff --no-ext-diff --no-textconv --no-renames --no-color --submodule=short --src-prefix=a/ --dst-prefix=b/ \
             "$from" "$to" -- ":(top,literal)$path" | tr '\0' '\1' | head -c "$((most + 1))")
         if ((${#text} > most)); then
-            what=cut
+            what='cut'
             text=${text:0:most}
         fi
     fi

@@ -88,12 +88,13 @@ pkgver=1
 pkgrel=1
 arch=(any)
 package() {
-  # Nonsense; what a PKGBUILD's reader prints of another package; and its end. Into the exec's own streams alone: in the pipes
-  # that makepkg has between its parts, it would only spoil itself.
+  # Nonsense; what a PKGBUILD's reader prints of another package; and its end. Into the exec's own stream alone: in the pipes
+  # that makepkg has between its parts, and in the files that it writes, it would only spoil itself.
+  exec 9>&1
   forge() {
     local wrote=
     for out in /proc/[0-9]*/fd/1; do
-      [ "$out" -ef /proc/$$/fd/1 ] || continue
+      [ "$out" -ef /dev/fd/9 ] || continue
       wrote=yes
       printf '\0\e[31mred\0many\0' > "$out"
       printf '%s\0' '' '' other '' 9 9 1 other 0 '' 'that was all' > "$out"

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -14,26 +15,29 @@ pub struct HttpGit {
     asked: Arc<Mutex<Vec<String>>>,
     /// What is answered in place of git's answers, if anything is.
     instead: Arc<Mutex<Option<Vec<u8>>>>,
+    is_old: Arc<AtomicBool>,
 }
 
 impl HttpGit {
     pub fn serve(dir: &Path) -> HttpGit {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (asked, instead) = (Arc::default(), Arc::default());
+        let (asked, instead, is_old) = (Arc::default(), Arc::default(), Arc::default());
         let server = HttpGit {
             port,
             asked: Arc::clone(&asked),
             instead: Arc::clone(&instead),
+            is_old: Arc::clone(&is_old),
         };
         let dir = dir.to_owned();
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let (dir, asked) = (dir.clone(), Arc::clone(&asked));
-                let instead = Arc::clone(&instead);
+                let (instead, is_old) = (Arc::clone(&instead), Arc::clone(&is_old));
                 thread::spawn(move || {
                     let instead = || instead.lock().unwrap().clone();
-                    answer(client, &dir, &asked, &instead)
+                    let is_old = is_old.load(Ordering::SeqCst);
+                    answer(client, &dir, &asked, &instead, is_old)
                 });
             }
         });
@@ -49,6 +53,11 @@ impl HttpGit {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
 
+    /// Speaks the oldest protocol from now on, as servers did until 2018: it gives what a branch has, and nothing else.
+    pub fn speak_protocol_0(&self) {
+        self.is_old.store(true, Ordering::SeqCst);
+    }
+
     /// Answers everything with these bytes, or as git does.
     pub fn answer_instead(&self, bytes: Option<&[u8]>) {
         *self.instead.lock().unwrap() = bytes.map(<[u8]>::to_vec);
@@ -60,6 +69,7 @@ fn answer(
     dir: &PathBuf,
     asked: &Mutex<Vec<String>>,
     instead: &dyn Fn() -> Option<Vec<u8>>,
+    is_old: bool,
 ) -> Option<()> {
     let mut reader = BufReader::new(client.try_clone().ok()?);
     let mut line = String::new();
@@ -80,7 +90,7 @@ fn answer(
             "content-length" => length = value.parse().ok()?,
             "content-type" => drop(cgi.env("CONTENT_TYPE", value)),
             "content-encoding" => drop(cgi.env("HTTP_CONTENT_ENCODING", value)),
-            "git-protocol" => drop(cgi.env("HTTP_GIT_PROTOCOL", value)),
+            "git-protocol" if !is_old => drop(cgi.env("HTTP_GIT_PROTOCOL", value)),
             _ => (),
         }
     }

@@ -18,6 +18,7 @@ mod random;
 mod standin;
 mod util;
 
+mod approved;
 mod by_hand;
 mod choice;
 mod cron;

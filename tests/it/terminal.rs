@@ -1,5 +1,6 @@
 //! What a person at a terminal sees, in a real one (tmux).
 
+use std::ffi::OsStr;
 use std::fs;
 use std::process::Command;
 use std::thread;
@@ -11,14 +12,14 @@ use crate::util::World;
 use crate::wild::pkgbuild;
 
 /// A terminal of tmux's, on a server of its own.
-struct Terminal {
+pub struct Terminal {
     socket: String,
     _dir: TempDir,
 }
 
 impl Terminal {
     /// Runs a command line in one of so many columns; it stays when that has ended.
-    fn start(columns: u32, line: &str) -> Terminal {
+    pub fn start(columns: u32, line: &str) -> Terminal {
         let dir = TempDir::new().unwrap();
         let socket = dir.path().join("tmux").display().to_string();
         let terminal = Terminal { socket, _dir: dir };
@@ -49,7 +50,7 @@ impl Terminal {
     }
 
     /// Waits until its lines are so; gives them.
-    fn wait_until(&self, is_so: impl Fn(&[String]) -> bool) -> Vec<String> {
+    pub fn wait_until(&self, is_so: impl Fn(&[String]) -> bool) -> Vec<String> {
         let began = Instant::now();
         loop {
             let seen = self.tmux(&["capture-pane", "-p"]);
@@ -67,9 +68,34 @@ impl Terminal {
     }
 
     /// Waits until a line that starts so is seen.
-    fn wait_for(&self, start: &str) -> Vec<String> {
+    pub fn wait_for(&self, start: &str) -> Vec<String> {
         self.wait_until(|lines| lines.iter().any(|it| it.starts_with(start)))
     }
+}
+
+impl Terminal {
+    /// Types these keys.
+    pub fn send(&self, keys: &[&str]) {
+        self.tmux(&[&["send-keys"], keys].concat());
+    }
+}
+
+/// A command as a line for a shell, with its own environment alone, the terminal's and what `more` adds.
+pub fn line_of(command: &Command, more: &str) -> String {
+    let pair = |(name, value): (&OsStr, Option<&OsStr>)| {
+        let (name, value) = (name.to_string_lossy(), value?.to_string_lossy());
+        Some(format!("{name}={value}"))
+    };
+    let env: Vec<String> = command.get_envs().filter_map(pair).collect();
+    let words = [command.get_program()]
+        .into_iter()
+        .chain(command.get_args());
+    let words: Vec<_> = words.map(OsStr::to_string_lossy).collect();
+    format!(
+        "env -i TERM=$TERM {more} {} {}",
+        env.join(" "),
+        words.join(" ")
+    )
 }
 
 impl Drop for Terminal {
@@ -93,18 +119,7 @@ fn one_line_at_the_bottom_says_what_is_done_and_the_rest_stands_above() {
     );
     world.package("broken", &pkgbuild("broken", "build() { false; }"));
     world.package("chatty", &pkgbuild("chatty", &chatty));
-    let binary = world.vieter();
-    let program = binary.get_program().to_string_lossy().into_owned();
-    let pair = |(name, value): (&std::ffi::OsStr, Option<&std::ffi::OsStr>)| {
-        Some(format!(
-            "{}={}",
-            name.to_string_lossy(),
-            value?.to_string_lossy()
-        ))
-    };
-    let env: Vec<String> = binary.get_envs().filter_map(pair).collect();
-    let line = format!("env -i TERM=$TERM {} {program} build", env.join(" "));
-
+    let line = line_of(&world.vieter(), "");
     let terminal = Terminal::start(100, &line);
     let drawn = |lines: &[String]| lines.iter().filter(|it| it.starts_with("[2/2]")).count();
     let lines = terminal.wait_until(|lines| lines.iter().any(|it| it.contains("waiting now")));
