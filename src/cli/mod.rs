@@ -512,7 +512,7 @@ mod tests {
         assert!(!has_home && !asking.approve && !asking.approvals.updates);
         let (asking, has_home) =
             parsed(&["review", "x", "--approve", "--approved=b"], &NEEDED).unwrap();
-        assert!(has_home && asking.approve && asking.approvals.file == "b");
+        assert!(has_home && asking.approve && asking.approvals.file.as_os_str() == "b");
         for (args, env, why) in [
             (&["review", "https://x"][..], &NEEDED[..], "--approved"),
             (&["review"], &approved, "name a --list"),
@@ -533,7 +533,7 @@ mod tests {
         }
         let both = with(&[("VIETER_APPROVED", "/a"), ("VIETER_APPROVE_UPDATES", "yes")]);
         let approvals = parse_with(&[], &both).unwrap().run.approvals.unwrap();
-        assert!(approvals.updates && approvals.file == "/a");
+        assert!(approvals.updates && approvals.file.as_os_str() == "/a");
     }
 
     #[test]
