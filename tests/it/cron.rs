@@ -205,6 +205,13 @@ fn one_offs_work() {
     ];
     let build = [&folder[..], &[IMAGE, "vieter", "build", &url]].concat();
     assert!(one_off(&build).contains("built       any 1.0-1  "));
+    // With approvals, in a volume as well.
+    let approved = [&folder[..], &["-e", "VIETER_APPROVED=/repo/approved"]].concat();
+    let review = [IMAGE, "vieter", "review", "--approve", &url];
+    let reviewed = one_off(&[&approved[..], &review].concat());
+    assert!(reviewed.contains("nothing is left to review"), "{reviewed}");
+    let again = one_off(&[&approved[..], &[IMAGE, "vieter", "build", &url]].concat());
+    assert!(again.contains("up to date  any 1.0-1  "), "{again}");
     let list = [
         "run",
         "--rm",
