@@ -44,9 +44,9 @@ pub fn check(settings: &Settings, mut home: Home) -> Result<Checked> {
                     Err(error) => checked.say("architecture", Err(error)),
                 }
             }
-            let run = match lock::refuse_if_held(&engine) {
+            let run = match lock::refuse_if_on(&engine, settings.shard) {
                 Err(error) if error.kind == Kind::Busy => Ok(error.to_string()),
-                other => other.map(|_| "none is on".to_owned()),
+                other => other.map(|()| "none is on".to_owned()),
             };
             checked.say("run", run);
         }

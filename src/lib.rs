@@ -13,6 +13,7 @@ pub mod run;
 
 pub mod job;
 pub mod known;
+pub mod others;
 pub mod queue;
 
 pub mod home;
@@ -33,6 +34,7 @@ pub mod look;
 pub mod owners;
 pub mod pkgbuild;
 pub mod sandbox;
+pub mod shard;
 pub mod tar;
 pub mod update;
 

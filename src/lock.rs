@@ -1,21 +1,48 @@
-//! The lock: a container with a fixed name that a run holds as long as it lives, so that an engine has one run at a time.
-//! Not here: what is done in it, which is the preparation of the builder image (`image`).
+//! The lock: a container with a fixed name that a run holds as long as it lives, so that an engine has one run at a time, or one
+//! of each shard. Not here: what is done in it, which is the preparation of the builder image (`image`).
 
+use std::thread;
 use std::time::Duration;
 
+use crate::clock::since_1970;
+use crate::docker::types::ContainerSummary;
 use crate::docker::{Container, Engine, ImageRef, RUN_LABEL};
 use crate::error::{Error, Kind, Result};
 use crate::http::Deadline;
 use crate::image::PREPARATION;
 use crate::sandbox::Sandbox;
+use crate::shard::Shard;
 use crate::sweep::is_inherited;
 
-/// The name of the container.
-pub const NAME: &str = "vieter-build";
+/// The name of the container of a run that has the engine to itself; a shard's goes on with the shard.
+const NAME: &str = "vieter-build";
+
+/// The name of the container that a shard holds while it makes the builder image that all of them use.
+const OF_IMAGE: &str = "vieter-build-image";
+
+/// How often that is tried.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The name of a run's lock container.
+fn name(shard: Option<Shard>) -> String {
+    shard.map_or(NAME.to_owned(), |it| format!("{NAME}-{}", it.name()))
+}
+
+/// Whose lock a container of this name is: the engine's, or a shard's.
+fn of_name(name: &str) -> Option<Option<Shard>> {
+    // Some engines put a slash before it.
+    match name.trim_start_matches('/').strip_prefix(NAME)? {
+        "" => Some(None),
+        rest => Shard::of_name(rest.strip_prefix('-')?).map(Some),
+    }
+}
 
 /// How long a lock container may stay created and not started before its run counts as killed: between the two
 /// lie some tenths of a second.
 const START: Duration = Duration::from_secs(5);
+
+/// How long ago, in seconds, a lock container was made that isn't started, but will be.
+const JUST_NOW: u64 = 60;
 
 /// How long the engine may take to say what the lock container does.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -27,29 +54,84 @@ const TRIES: usize = 3;
 pub struct Lock<'e> {
     /// The container.
     pub container: Container<'e>,
+    name: String,
 }
 
 impl<'e> Lock<'e> {
-    /// Takes the engine.
+    /// Takes the engine, or a shard's part of it.
     ///
     /// # Errors
     /// [`Kind::Busy`] if another run holds it; those of the engine.
     pub fn take(sandbox: &Sandbox<'e>, base: &ImageRef) -> Result<Lock<'e>> {
+        Lock::named(sandbox, base, name(sandbox.shard))
+    }
+
+    /// Takes what shards share on an engine, the kept builder image, once no other has it.
+    ///
+    /// # Errors
+    /// Those of the engine, and the time that preparing an image may take.
+    pub fn take_image(sandbox: &Sandbox<'e>, base: &ImageRef) -> Result<Lock<'e>> {
+        let by = Deadline::after(PREPARATION);
+        loop {
+            match Lock::named(sandbox, base, OF_IMAGE.to_owned()) {
+                Err(error) if error.kind == Kind::Busy && !by.has_passed() => thread::sleep(PAUSE),
+                taken => return taken,
+            }
+        }
+    }
+
+    fn named(sandbox: &Sandbox<'e>, base: &ImageRef, name: String) -> Result<Lock<'e>> {
         for _ in 0..TRIES {
             let deadline = Deadline::after(PREPARATION);
-            match sandbox.start(Some(NAME), base, deadline) {
-                Ok(container) => return Ok(Lock { container }),
-                Err(error) if error.kind == Kind::NameTaken => clear(sandbox.engine)?,
+            match sandbox.start(Some(&name), base, deadline) {
+                Ok(container) => return Ok(Lock { container, name }),
+                Err(error) if error.kind == Kind::NameTaken => clear(sandbox.engine, &name)?,
                 // Podman says nothing but 500 of that.
-                Err(error) => match refuse_if_held(sandbox.engine) {
-                    Ok(Some(_)) => clear(sandbox.engine)?,
+                Err(error) => match refuse_if_held(sandbox.engine, &name) {
+                    Ok(Some(_)) => clear(sandbox.engine, &name)?,
                     Err(busy) if busy.kind == Kind::Busy => return Err(busy),
                     _ => return Err(error),
                 },
             }
         }
-        let taken = format!("other runs took the container {NAME} again and again");
+        let taken = format!("other runs took the container {name} again and again");
         Err(Error::new(Kind::Busy, taken))
+    }
+
+    /// Fails if a run that can't be beside this one was there before: one of the whole list beside a shard, or shards of
+    /// different wholes. Those that begin in the same moment see each other, and the first one stays.
+    ///
+    /// # Errors
+    /// [`Kind::Busy`].
+    pub fn must_be_alone(
+        &self,
+        shard: Option<Shard>,
+        containers: &[ContainerSummary],
+    ) -> Result<()> {
+        let place = |it: &ContainerSummary| (it.created, it.id.clone());
+        let own = containers.iter().find(|it| it.id == self.container.id());
+        let excludes = |it: &&ContainerSummary| match (locks(it), shard) {
+            (Some(Some(other)), Some(shard)) => !shard.goes_with(&other),
+            (Some(None), None) | (None, _) => false,
+            (Some(_), _) => true,
+        };
+        let was_before = |it: &&ContainerSummary| own.is_none_or(|own| place(it) < place(own));
+        let mut others = containers.iter().filter(|it| is_alive(it));
+        match others.find(|it| excludes(it) && was_before(it)) {
+            None => Ok(()),
+            Some(other) => {
+                let name = other
+                    .names
+                    .first()
+                    .map_or("", |it| it.trim_start_matches('/'));
+                let busy = format!(
+                    "another run, which this one can't be beside, is using this engine: the container {name}"
+                );
+                let advice =
+                    "a run of the whole list has an engine to itself, and shards are of one whole";
+                Err(Error::new(Kind::Busy, busy).advise(advice))
+            }
+        }
     }
 
     /// Fails if it isn't held any more: another run may take the engine then.
@@ -61,7 +143,10 @@ impl<'e> Lock<'e> {
             connection to it (a proxy's idle timeout?)";
         match self.is_held()? {
             true => Ok(()),
-            false => Err(Error::unusable(format!("the lock container {NAME}"), why)),
+            false => Err(Error::unusable(
+                format!("the lock container {}", self.name),
+                why,
+            )),
         }
     }
 
@@ -76,16 +161,16 @@ impl<'e> Lock<'e> {
 
 /// Clears away a lock container that nobody holds: its run was killed before it was started, or it is just
 /// being removed.
-fn clear(engine: &Engine) -> Result<()> {
-    let Some(found) = refuse_if_held(engine)? else {
+fn clear(engine: &Engine, name: &str) -> Result<()> {
+    let Some(found) = refuse_if_held(engine, name)? else {
         return Ok(());
     };
-    log::warn!("waiting for the container {NAME} ({found}) of another run to go");
+    log::warn!("waiting for the container {name} ({found}) of another run to go");
     if engine.wait_removed(&found, Deadline::after(START)).is_ok() {
         return Ok(());
     }
     // It may have been started meanwhile.
-    match refuse_if_held(engine)? {
+    match refuse_if_held(engine, name)? {
         Some(id) if id == found => engine.remove_container(&id),
         _ => Ok(()),
     }
@@ -96,29 +181,58 @@ fn clear(engine: &Engine) -> Result<()> {
 ///
 /// # Errors
 /// Those of [`refuse_if_held`].
-pub fn refuse_if_still_held(engine: &Engine) -> Result<()> {
-    let found = match refuse_if_held(engine) {
+pub fn refuse_if_still_held(engine: &Engine, shard: Option<Shard>) -> Result<()> {
+    let name = name(shard);
+    let found = match refuse_if_held(engine, &name) {
         Err(error) if error.kind == Kind::Busy => {
-            let _ = engine.wait_removed(NAME, Deadline::after(START));
-            refuse_if_held(engine)
+            let _ = engine.wait_removed(&name, Deadline::after(START));
+            refuse_if_held(engine, &name)
         }
         found => found,
     };
     found.map(drop)
 }
 
-/// Refuses to go on if another run holds this engine; gives the id of a lock container that nobody holds.
+/// Whether a run of this shard, or of the whole list, holds this engine.
+///
+/// # Errors
+/// Those of [`refuse_if_held`].
+pub fn refuse_if_on(engine: &Engine, shard: Option<Shard>) -> Result<()> {
+    refuse_if_held(engine, &name(shard)).map(drop)
+}
+
+/// Whose lock a container is.
+fn locks(container: &ContainerSummary) -> Option<Option<Shard>> {
+    container.names.iter().find_map(|it| of_name(it))
+}
+
+/// Whether a container's run is on: it is running, or is just about to be started.
+fn is_alive(container: &ContainerSummary) -> bool {
+    let age = since_1970().saturating_sub(container.created);
+    container.state == "running" || container.state == "created" && age < JUST_NOW
+}
+
+/// The runs that hold this engine, by their labels.
+pub fn runs(containers: &[ContainerSummary]) -> Vec<String> {
+    let locks = containers
+        .iter()
+        .filter(|it| is_alive(it) && locks(it).is_some());
+    let labels = locks.filter_map(|it| it.labels.as_ref()?.get(RUN_LABEL).cloned());
+    labels.collect()
+}
+
+/// Refuses to go on if another run holds the lock of this name; gives the id of a lock container that nobody holds.
 ///
 /// # Errors
 /// [`Kind::Busy`] if one does; a container of that name that isn't ours; those of the engine.
-pub fn refuse_if_held(engine: &Engine) -> Result<Option<String>> {
-    let Some(found) = engine.inspect_container(NAME, Deadline::after(PATIENCE))? else {
+fn refuse_if_held(engine: &Engine, name: &str) -> Result<Option<String>> {
+    let Some(found) = engine.inspect_container(name, Deadline::after(PATIENCE))? else {
         return Ok(None);
     };
     let short: String = found.id.chars().take(12).collect();
     let labels = found.config.labels.unwrap_or_default();
     let is_inherited = is_inherited(engine, &labels, &found.image)?;
-    let lock = format!("the container {NAME} ({short})");
+    let lock = format!("the container {name} ({short})");
     let label = labels.get(RUN_LABEL);
     match label.filter(|_| !is_inherited) {
         None => {

@@ -83,6 +83,15 @@ impl<T, R> Queue<T, R> {
         self.0.into_iter().map(|it| it.item)
     }
 
+    /// What waits for more to be published.
+    pub fn lacking(&self) -> impl Iterator<Item = &T> {
+        let waits = |it: &&Waiting<T, R>| {
+            let until = it.tried.as_ref().map(|it| it.until);
+            matches!(until, Some(Until::Published(_)))
+        };
+        self.0.iter().filter(waits).map(|it| &it.item)
+    }
+
     /// Gives up what waited in vain, when nothing is due any more.
     pub fn give_up(&mut self) -> impl Iterator<Item = R> {
         std::mem::take(&mut self.0)

@@ -1,10 +1,12 @@
 //! One run, as a story: the list, the lock, what killed runs left, the builder image, the repositories, the end.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::approvals::{self, Approvals, NOT_APPROVED};
+use crate::docker::types::ContainerSummary;
 use crate::docker::{Engine, Host};
 use crate::error::{Kind, Result};
 use crate::home::{Gone, Home, Sink};
@@ -17,11 +19,13 @@ use crate::list::{self, Entry, List, Repo};
 use crate::lock::{self, Lock};
 use crate::look::Looker;
 use crate::memory::Memory;
-use crate::owners::{Listed, Owners};
+use crate::others::Others;
+use crate::owners::{Key, Listed, Owners};
 use crate::queue::{Queue, Until};
 use crate::report::{Line, Outcome, Step, Summary, at};
 use crate::sandbox::Sandbox;
-use crate::sweep::{Whose, sweep, sweep_images};
+use crate::shard::Shard;
+use crate::sweep::{self, Whose, sweep, sweep_images};
 use crate::words::{Arch, RunId};
 use crate::workshop::Workshop;
 use crate::{image, sandbox, screen};
@@ -47,6 +51,8 @@ pub struct Settings {
     pub prune: bool,
     /// What is remembered from run to run; nothing is without.
     pub state: Option<PathBuf>,
+    /// The part of the list that is built; all of it without.
+    pub shard: Option<Shard>,
     /// Which commits may be built; all may without.
     pub approvals: Option<approvals::Settings>,
 }
@@ -76,6 +82,7 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
     // Also if a list of ours takes its place: the first request says whether the key is right, and who vouches for the server.
     let servers = home.list(&arch)?;
     let (entries, listed) = entries(&settings.list, servers, &arch)?;
+    let entries = part(entries, settings.shard);
     let approvals = settings
         .approvals
         .clone()
@@ -150,8 +157,8 @@ pub fn hold<T>(
 ) -> Result<T> {
     warn_of_network(engine, settings.sandbox.network.as_deref());
     // Before a pull that would be for nothing.
-    lock::refuse_if_still_held(engine)?;
-    let sandbox = &Sandbox::new(engine, RunId::of_now(), &settings.sandbox);
+    lock::refuse_if_still_held(engine, settings.shard)?;
+    let sandbox = &Sandbox::new(engine, RunId::of_now(), &settings.sandbox, settings.shard);
     let memory = Memory::open(settings.state.clone(), arch);
     let (lock, builder, base) = take_lock(sandbox, &settings.image, &memory)?;
     let run = Run { sandbox, lock };
@@ -204,6 +211,23 @@ pub fn entries(
         log::warn!("none of the list's {count} repositories is for {arch}, but for {others}");
     }
     Ok((list.choose(settings, arch)?, listed.unwrap_or_default()))
+}
+
+/// The entries that fall to a shard, or all. What can't be used is told by the first one.
+fn part(mut entries: Vec<Entry>, shard: Option<Shard>) -> Vec<Entry> {
+    let Some(shard) = shard else {
+        return entries;
+    };
+    let all = entries.len();
+    entries.retain(|entry| match entry {
+        Entry::Repo(repo) => shard.has(&Key::of(repo)),
+        Entry::Unusable { .. } => shard.is_first(),
+    });
+    log::info!(
+        "shard {shard}: {} of the list's {all} entries",
+        entries.len()
+    );
+    entries
 }
 
 /// Names the packages that no entry of the list makes any more, and removes them if that was asked for and all went well.
@@ -260,15 +284,19 @@ impl Run<'_> {
         let soon = || Deadline::after(image::PREPARATION);
         let lock = &self.lock.container;
         self.sandbox.check_limits(lock, soon())?;
-        sweep_images(self.sandbox.engine, &self.sweep(Whose::Everybodys));
+        let containers = sweep::containers(self.sandbox.engine);
+        self.lock.must_be_alone(self.sandbox.shard, &containers)?;
+        let in_use = self.sweep(containers, Whose::Everybodys);
+        sweep_images(self.sandbox.engine, &in_use);
         // Before the image is made of that container: what is lent to a build has a place then, too.
         Inbox { container: lock }.empty(soon())
     }
 
     /// Sweeps; gives the images that are in use.
-    fn sweep(&self, whose: Whose) -> Vec<String> {
+    fn sweep(&self, containers: Vec<ContainerSummary>, whose: Whose) -> Vec<String> {
         let lock = self.lock.container.id();
-        sweep(self.sandbox.engine, &self.sandbox.run, lock, whose)
+        let Sandbox { engine, run, .. } = self.sandbox;
+        sweep(engine, containers, run, lock, whose)
     }
 
     /// Sweeps, then lets the lock container go, and then the image that it was made of, if that isn't kept any more. What killed
@@ -280,10 +308,11 @@ impl Run<'_> {
             log::warn!("the engine doesn't answer, so the next run sweeps what this one has left");
             return;
         }
-        let in_use = match self.lock.is_held() {
-            Ok(true) => self.sweep(Whose::Everybodys),
-            Ok(false) | Err(_) => self.sweep(Whose::Own),
+        let whose = match self.lock.is_held() {
+            Ok(true) => Whose::Everybodys,
+            Ok(false) | Err(_) => Whose::Own,
         };
+        let in_use = self.sweep(sweep::containers(engine), whose);
         drop(self);
         sweep_images(engine, &in_use);
     }
@@ -411,7 +440,25 @@ impl Night<'_> {
             summary.add(line);
         };
         let count = queue.len();
-        while let Some(due) = queue.next(handover.published) {
+        let shard = self.settings.shard.filter(|_| !settings.dry_run);
+        let mut others = shard.map(|_| Others::new(settings.timeout));
+        loop {
+            let Some(due) = queue.next(handover.published) else {
+                let repos = queue.lacking().map(|it| it.repo.publish_to.clone());
+                let repos: HashSet<_> = repos.collect();
+                let Some(others) = others.as_mut().filter(|_| !repos.is_empty()) else {
+                    break;
+                };
+                let count = queue.lacking().count();
+                log::info!("waiting for what other shards publish: {count} lack dependencies");
+                let database = |repo: &_| sink.database(repo, Deadline::after(settings.timeout));
+                if !others.wait(&repos, database, || self.run.lock.must_be_held())? {
+                    break;
+                }
+                // It may be what one of them waits for.
+                handover.published = handover.published.saturating_add(1);
+                continue;
+            };
             let repo = &due.repo;
             log::info!("{} for the repository {}", repo.name(), repo.publish_to);
             let place = format!("{}/{count}", count.saturating_sub(queue.len()));

@@ -5,6 +5,7 @@ use crate::docker::types::LogConfig;
 use crate::docker::{Command, Container, Engine, HostConfig, ImageRef};
 use crate::error::{Error, Result};
 use crate::http::Deadline;
+use crate::shard::Shard;
 use crate::words::RunId;
 
 /// The home of the build user, who has no password, no sudo and no capability.
@@ -166,15 +167,23 @@ pub struct Sandbox<'e> {
     pub run: RunId,
     /// What they have in common.
     pub settings: &'e Settings,
+    /// The part of the list that the run is of.
+    pub shard: Option<Shard>,
 }
 
 impl<'e> Sandbox<'e> {
     /// For the containers of `run` on this engine.
-    pub fn new(engine: &'e Engine, run: RunId, settings: &'e Settings) -> Sandbox<'e> {
+    pub fn new(
+        engine: &'e Engine,
+        run: RunId,
+        settings: &'e Settings,
+        shard: Option<Shard>,
+    ) -> Sandbox<'e> {
         Sandbox {
             engine,
             run,
             settings,
+            shard,
         }
     }
 

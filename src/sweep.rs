@@ -1,11 +1,11 @@
 //! Removes what runs have left on the engine: what bears our label, and not only as its image does, and nothing else. Not
 //! here: when (`run`).
 
-use crate::docker::types::ImageInspect;
+use crate::docker::types::{ContainerSummary, ImageInspect};
 use crate::docker::{Engine, Labels, RUN_LABEL};
 use crate::error::{Error, Kind, Result};
-use crate::image;
 use crate::words::RunId;
+use crate::{image, lock};
 
 /// What is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,19 +17,30 @@ pub enum Whose {
 }
 
 /// Removes what the run has left, or everybody has, except for the lock container. What can't be removed is a nuisance, not
-/// an obstacle, so it is a warning. Gives the images that are in use still: by the lock container as a rule.
-pub fn sweep(engine: &Engine, run: &RunId, lock: &str, whose: Whose) -> Vec<String> {
+/// an obstacle, so it is a warning. Gives the images that are in use still: by the lock container as a rule. `containers` are those
+/// that bear our label.
+pub fn sweep(
+    engine: &Engine,
+    containers: Vec<ContainerSummary>,
+    run: &RunId,
+    lock: &str,
+    whose: Whose,
+) -> Vec<String> {
     // An image's is its name.
     let is_own = |labels: &Labels| match labels.get(RUN_LABEL) {
         Some(label) => label.rsplit(':').next() == Some(run.as_str()),
         None => false,
     };
-    let is_to_go = |labels: &Labels| whose == Whose::Everybodys || is_own(labels);
+    // Other shards' are theirs as long as they are on.
+    let runs = lock::runs(&containers);
+    let is_anothers = |labels: &Labels| labels.get(RUN_LABEL).is_some_and(|it| runs.contains(it));
+    let is_to_go =
+        |labels: &Labels| is_own(labels) || (whose == Whose::Everybodys && !is_anothers(labels));
     let say = |labels: &Labels, what: String| match is_own(labels) {
         true => log::debug!("removing {what}"),
         false => log::info!("removing {what} of an earlier run"),
     };
-    for container in list(engine.labelled_containers()) {
+    for container in containers {
         let labels = container.labels.unwrap_or_default();
         if container.id == lock || !is_to_go(&labels) {
             continue;
@@ -114,6 +125,11 @@ fn names_to_go(id: String, mut names: Vec<String>) -> Vec<String> {
     };
     names.retain(is_ours);
     names
+}
+
+/// The containers that bear our label.
+pub fn containers(engine: &Engine) -> Vec<ContainerSummary> {
+    list(engine.labelled_containers())
 }
 
 fn list<T>(listed: Result<Vec<T>>) -> Vec<T> {

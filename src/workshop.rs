@@ -7,6 +7,7 @@ use crate::error::{Kind, Result};
 use crate::http::Deadline;
 use crate::image::{self, Builder, PREPARATION};
 use crate::inbox::Inbox;
+use crate::lock::Lock;
 use crate::memory::Memory;
 use crate::sandbox::Sandbox;
 use crate::words::Arch;
@@ -44,8 +45,11 @@ impl<'e> Workshop<'e> {
     /// Those of [`image::prepare`]; the kept one stays then.
     pub fn bring_up_to_date(&mut self, memory: &mut Memory) -> Result<()> {
         let (sandbox, settings, arch) = (self.sandbox, self.settings, self.arch);
+        if self.builder.as_ref().is_some_and(|it| it.is_up_to_date) {
+            return Ok(());
+        }
+        let _shared = self.share(memory)?;
         let refreshed = match &self.builder {
-            Some(kept) if kept.is_up_to_date => return Ok(()),
             Some(kept) => {
                 if self.is_used {
                     self.own = Some(self.start(&kept.image)?);
@@ -76,6 +80,24 @@ impl<'e> Workshop<'e> {
         memory.is_refreshed(builder.made);
         self.builder = Some(builder);
         Ok(())
+    }
+
+    /// Has the kept image to itself for as long as what this gives is held, if there may be other shards on the engine: one of them
+    /// may have made a newer one, which counts then.
+    fn share(&mut self, memory: &Memory) -> Result<Option<Lock<'e>>> {
+        if self.sandbox.shard.is_none() {
+            return Ok(None);
+        }
+        let lock = Lock::take_image(self.sandbox, &self.settings.base)?;
+        let kept = image::kept(self.sandbox.engine, self.settings, |made| {
+            memory.refreshed(made)
+        });
+        let made = |builder: &Option<Builder>| builder.as_ref().map(|it| it.made);
+        if made(&kept) != made(&self.builder) {
+            self.is_used = true;
+            self.builder = kept;
+        }
+        Ok(Some(lock))
     }
 
     /// A container of this image, with an empty inbox.

@@ -19,6 +19,7 @@ use crate::docker::{Host, ImageRef};
 use crate::error::{Error, Result};
 use crate::home::folder;
 use crate::review::Asking;
+use crate::shard::Shard;
 use crate::{approvals, home, image, job, list, report, run, sandbox, screen, server};
 
 /// What a command line asks for.
@@ -57,13 +58,14 @@ const HELP: &str = include_str!("../help.txt");
 const VERSION: &str = concat!("vieter ", env!("CARGO_PKG_VERSION"), "\n");
 
 /// The flags that take a value, by the variable that each wins over.
-const FLAGS: [(&str, &str); 19] = [
+const FLAGS: [(&str, &str); 20] = [
     ("VIETER_ADDRESS", "address"),
     ("VIETER_INTO", "into"),
     ("VIETER_SIGN_COMMAND", "sign-command"),
     ("VIETER_LIST", "list"),
     ("VIETER_REPO", "repo"),
     ("VIETER_APPROVED", "approved"),
+    ("VIETER_SHARD", "shard"),
     ("VIETER_BASE_IMAGE", "base-image"),
     ("VIETER_ARCH", "arch"),
     ("VIETER_NETWORK", "network"),
@@ -256,6 +258,7 @@ fn run_settings(values: &Values, given: &Given) -> Result<run::Settings> {
             replace: parse_names(&values.or("VIETER_REPLACE", "")?)?,
             keyservers: keyservers.replace(',', " "),
         },
+        shard: shard(values)?,
         approvals: approvals(values, given)?,
         prune: prune(values, given)?,
         state: values.get("VIETER_STATE")?.map(PathBuf::from),
@@ -307,6 +310,20 @@ fn yes_or_no(values: &Values, name: &str, flag: bool) -> Result<bool> {
         "yes" => Ok(true),
         "no" => Ok(flag),
         other => Err(refused(other, "answer", &format!("{name} takes yes or no"))),
+    }
+}
+
+/// The part of the list that is built. One that is said to be, and isn't told, is no part: never all of the list.
+fn shard(values: &Values) -> Result<Option<Shard>> {
+    let takes =
+        "--shard (VIETER_SHARD) takes I/N, the Ith part of N, from 1/N to N/N (N is at most 1000)";
+    match values.get("VIETER_SHARD")? {
+        Some(shard) => shard
+            .parse()
+            .map(Some)
+            .map_err(|()| refused(&shard, "part of a list", takes)),
+        None if values.is_said("VIETER_SHARD") => Err(refused("", "part of a list", takes)),
+        None => Ok(None),
     }
 }
 
@@ -534,6 +551,21 @@ mod tests {
         let both = with(&[("VIETER_APPROVED", "/a"), ("VIETER_APPROVE_UPDATES", "yes")]);
         let approvals = parse_with(&[], &both).unwrap().run.approvals.unwrap();
         assert!(approvals.updates && approvals.file.as_os_str() == "/a");
+    }
+
+    #[test]
+    fn a_part_of_the_list_is_said_as_one_or_not_at_all() {
+        let shard = |args: &[&str], env: Env| parse_with(args, env).map(|it| it.run.shard);
+        assert_eq!(shard(&[], &NEEDED), Ok(None));
+        let of_env = with(&[("VIETER_SHARD", "3/4")]);
+        assert_eq!(shard(&[], &of_env), Ok("3/4".parse().ok()));
+        assert_eq!(shard(&["--shard", "1/4"], &of_env), Ok("1/4".parse().ok()));
+        for bad in ["0/4", "5/4", "1/0", "/4", "1", "", "{{.Task.Slot}}/4"] {
+            let env = with(&[("VIETER_SHARD", bad)]);
+            for said in [shard(&[], &env), shard(&["--shard", bad], &NEEDED)] {
+                assert!(said.err().unwrap().contains("takes I/N"), "{bad}");
+            }
+        }
     }
 
     #[test]

@@ -48,7 +48,12 @@ impl Values<'_> {
         Ok(Some(value.trim().to_owned()).filter(|it| !it.is_empty()))
     }
 
-    /// The same, or what counts if there is none.
+    /// Whether a value is given, if only an empty one.
+    pub fn is_said(&self, name: &str) -> bool {
+        self.flags.contains_key(name) || (self.env)(name).is_some()
+    }
+
+    /// The same as [`Values::get`], or what counts if there is none.
     pub fn or(&self, name: &str, default: &str) -> Result<String> {
         Ok(self.get(name)?.unwrap_or_else(|| default.to_owned()))
     }

@@ -246,6 +246,15 @@ pub struct ContainerSummary {
     pub image: String,
     /// Its own and its image's.
     pub labels: Option<Labels>,
+    /// Its names, each with a slash before it.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// `running`, `created` and others.
+    #[serde(default)]
+    pub state: String,
+    /// When it was made, in seconds since 1970.
+    #[serde(default)]
+    pub created: u64,
 }
 
 /// One of `GET /images/json`.

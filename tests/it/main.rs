@@ -41,6 +41,7 @@ mod limits;
 mod nights;
 mod proxy;
 mod server_faults;
+mod shards;
 mod terminal;
 mod tls;
 mod today;

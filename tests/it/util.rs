@@ -104,6 +104,11 @@ impl World {
             &dir,
             "git add -A && git -c user.name=t -c user.email=t@t commit -q --allow-empty -m change",
         );
+        self.url(name)
+    }
+
+    /// The URL of a repository.
+    pub fn url(&self, name: &str) -> String {
         format!("git://127.0.0.1:{}/{name}", self.git_port)
     }
 

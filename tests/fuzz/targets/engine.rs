@@ -122,7 +122,7 @@ static PARTS: LazyLock<Parts> = LazyLock::new(|| {
         memory,
         env: vec![],
     }));
-    let sandbox = Sandbox::new(engine, RunId::of_now(), settings);
+    let sandbox = Sandbox::new(engine, RunId::of_now(), settings, None);
     let container = sandbox.start(None, &ImageRef::new("any"), soon()).unwrap();
     let inbox = Inbox {
         container: Box::leak(Box::new(container)),

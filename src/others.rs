@@ -1,0 +1,109 @@
+//! Waiting for what other shards publish: an entry whose dependencies can't be installed is tried again when a database has changed.
+//! Not here: what waits (`queue`), and which entries are whose (`shard`).
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::Result;
+use crate::screen;
+use crate::words::RepoName;
+
+/// How long nothing may change until all that wait are given up, unless a repository may take less time than that; and how often is
+/// looked at most.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// The pacman repositories that the others publish to, as they were when they were looked at last.
+pub struct Others {
+    patience: Duration,
+    changed: Instant,
+    databases: HashMap<RepoName, u64>,
+}
+
+impl Others {
+    /// For entries that may take this long each.
+    pub fn new(timeout: Duration) -> Others {
+        Others {
+            patience: PATIENCE.min(timeout),
+            changed: Instant::now(),
+            databases: HashMap::new(),
+        }
+    }
+
+    /// Waits until the database of one of these repositories is another one than when it was looked at last, and tells whether it is
+    /// worth trying what waits. The first time, it is: nobody has looked since that was tried.
+    ///
+    /// # Errors
+    /// Those of `may_go_on`, which is asked before each look.
+    pub fn wait(
+        &mut self,
+        repos: &HashSet<RepoName>,
+        database: impl Fn(&RepoName) -> Result<Option<Vec<u8>>>,
+        may_go_on: impl Fn() -> Result<()>,
+    ) -> Result<bool> {
+        screen::begin("waiting", "for what other shards publish");
+        let pause = PAUSE.min(self.patience.checked_div(10).unwrap_or(PAUSE));
+        loop {
+            may_go_on()?;
+            if self.has_changed(repos, &database) {
+                self.changed = Instant::now();
+                return Ok(true);
+            }
+            if self.changed.elapsed() >= self.patience {
+                return Ok(false);
+            }
+            thread::sleep(pause);
+        }
+    }
+
+    fn has_changed(
+        &mut self,
+        repos: &HashSet<RepoName>,
+        database: &impl Fn(&RepoName) -> Result<Option<Vec<u8>>>,
+    ) -> bool {
+        let mut has_changed = false;
+        for repo in repos {
+            // One that can't be had for the moment is taken to be the same.
+            let Ok(bytes) = database(repo).inspect_err(|error| log::debug!("{error}")) else {
+                continue;
+            };
+            let mut hasher = DefaultHasher::new();
+            bytes.hash(&mut hasher);
+            let number = hasher.finish();
+            has_changed |= self.databases.insert(repo.clone(), number) != Some(number);
+        }
+        has_changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::error::{Error, Kind};
+
+    #[test]
+    fn what_waits_is_tried_at_first_and_when_a_database_has_changed() {
+        let repos = HashSet::from(["a".parse().unwrap()]);
+        let looks = Cell::new(0_u8);
+        let database = |_: &RepoName| {
+            looks.set(looks.get() + 1);
+            match looks.get() {
+                1 | 3 => Ok(None),
+                2 => Err(Error::new(Kind::NoAnswer, "down")),
+                _ => Ok(Some(vec![1])),
+            }
+        };
+        let mut others = Others::new(Duration::from_millis(50));
+        assert!(others.wait(&repos, database, || Ok(())).unwrap());
+        assert_eq!(looks.get(), 1);
+        assert!(others.wait(&repos, database, || Ok(())).unwrap());
+        assert_eq!(looks.get(), 4);
+        assert!(!others.wait(&repos, database, || Ok(())).unwrap());
+        let lost = || Err(Error::new(Kind::Lost, "gone"));
+        assert!(others.wait(&repos, database, lost).is_err());
+    }
+}
