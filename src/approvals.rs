@@ -76,12 +76,12 @@ impl Approvals {
     }
 
     /// Notes that the newest commit of an entry is an update, and nothing else.
-    pub fn is_updated(&self, repo: &Repo) {
+    pub fn note_update(&self, repo: &Repo) {
         self.updated.borrow_mut().insert(Key::of(repo));
     }
 
     /// Whether that was noted.
-    pub fn has_updated(&self, repo: &Repo) -> bool {
+    pub fn was_updated(&self, repo: &Repo) -> bool {
         self.updated.borrow().contains(&Key::of(repo))
     }
 
@@ -109,8 +109,10 @@ impl Approvals {
         let line = format!("{beginning} {commit}  # {update}{today}{version}");
 
         let failed = |error: io::Error| Error::unusable(&what, error);
-        // A link is followed, so that what it leads to is replaced.
-        let file = fs::canonicalize(file).unwrap_or_else(|_| file.clone());
+        // A link is followed, so that what it leads to is replaced, or made.
+        let file = fs::canonicalize(file)
+            .or_else(|_| fs::read_link(file).map(|it| file.with_file_name("").join(it)))
+            .unwrap_or_else(|_| file.clone());
         let dir = file.parent().filter(|it| !it.as_os_str().is_empty());
         let lock = File::open(dir.unwrap_or(Path::new("."))).map_err(failed)?;
         lock.lock().map_err(failed)?;

@@ -51,6 +51,12 @@ pub fn dir(repo: &Repo) -> String {
     format!("{CLONE}/{}", repo.path)
 }
 
+/// The path of a file beside the PKGBUILD in its repository, as git has it.
+pub fn path(repo: &Repo, file: &str) -> String {
+    let parts = repo.path.split('/').filter(|it| !matches!(*it, "" | "."));
+    parts.chain([file]).collect::<Vec<_>>().join("/")
+}
+
 /// Begins to bring a repository, in a container in which nothing was brought before, or only to decide. What
 /// [`Brought::read`] leaves is what `scripts/read.sh` prints, unless it was only wanted to look.
 ///

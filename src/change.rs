@@ -1,11 +1,12 @@
 //! What has changed in a repository between two commits, asked of git in a container in which nothing of the repository was run.
 //! Not here: what it looks like to a person (`review`), and which texts are an update (`update`).
 
+use crate::bring::path;
 use crate::docker::Container;
 use crate::error::Result;
 use crate::http::Deadline;
 use crate::list::Repo;
-use crate::sandbox::{CLONE, User, command};
+use crate::sandbox::{CLONE, FILES, User, command};
 use crate::update::{Values, field, is_of_srcinfo, of_pkgbuild};
 use crate::words::{Commit, Version};
 
@@ -15,18 +16,22 @@ const EMPTY: [&str; 2] = [
     "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
 ];
 
+/// How much of the list of files is read, in bytes.
+const MAX_LISTED: usize = 500_000;
+
 /// A change, and where it can be asked for.
 pub struct Change<'a> {
     container: &'a Container<'a>,
     by: Deadline,
-    /// The folder of the PKGBUILD, ended by a slash, or nothing.
-    folder: String,
+    repo: &'a Repo,
     /// The approved commit; the empty tree if there is none.
     pub from: String,
     /// The newest one.
     pub to: &'a Commit,
     /// The files that differ.
     pub files: Vec<Changed>,
+    /// Whether there are more.
+    pub is_cut: bool,
 }
 
 /// A file that differs (git-diff(1), "Raw output format").
@@ -52,10 +57,10 @@ impl<'a> Change<'a> {
     /// Asks what differs between the approved commit, or nothing, and the newest one.
     ///
     /// # Errors
-    /// Those of git; more than a mebibyte of files' names.
+    /// Those of git.
     pub fn between(
         container: &'a Container<'a>,
-        repo: &Repo,
+        repo: &'a Repo,
         approved: Option<&Commit>,
         to: &'a Commit,
         by: Deadline,
@@ -67,21 +72,18 @@ impl<'a> Change<'a> {
             of_sha256
         };
         let from = approved.map_or(empty, Commit::as_str).to_owned();
-        let parts = repo.path.split('/').filter(|it| !matches!(*it, "" | "."));
-        let folder: String = parts.map(|it| format!("{it}/")).collect();
-        let mut change = Change {
+        let most = MAX_LISTED.to_string();
+        let list = FILES.with([from.as_str(), to.as_str(), &most]);
+        let listed = container.read(&list, by)?;
+        Ok(Change {
             container,
             by,
-            folder,
+            repo,
             from,
             to,
-            files: vec![],
-        };
-        let raw = ["diff", "--raw", "-z", "--no-renames", "--abbrev=40"];
-        let ends = [change.from.as_str(), to.as_str()];
-        let printed = change.git(raw.iter().copied().chain(ends))?;
-        change.files = parse(&String::from_utf8_lossy(&printed));
-        Ok(change)
+            files: parse(&String::from_utf8_lossy(&listed)),
+            is_cut: listed.len() >= MAX_LISTED,
+        })
     }
 
     /// Runs git in the clone.
@@ -94,7 +96,7 @@ impl<'a> Change<'a> {
 
     /// The text of a file beside the PKGBUILD at one of the ends; nothing if it isn't there, or can't be shown.
     pub fn text(&self, at: &str, file: &str) -> String {
-        let name = format!("{at}:{}{file}", self.folder);
+        let name = format!("{at}:{}", self.path_of(file));
         let text = self.git(["cat-file", "blob", &name]);
         let text = text.inspect_err(|error| log::debug!("{error}"));
         String::from_utf8_lossy(&text.unwrap_or_default()).into_owned()
@@ -102,7 +104,7 @@ impl<'a> Change<'a> {
 
     /// The path of a file beside the PKGBUILD.
     pub fn path_of(&self, file: &str) -> String {
-        format!("{}{file}", self.folder)
+        path(self.repo, file)
     }
 
     /// The version that the newest commit's .SRCINFO claims.
@@ -118,7 +120,10 @@ impl<'a> Change<'a> {
             let is_file = before == after && before.starts_with("100") && file.status == "M";
             is_file && [&recipe, &info].contains(&&file.path)
         };
-        if !self.files.iter().all(is_plain) || !self.files.iter().any(|it| it.path == recipe) {
+        if self.is_cut
+            || !self.files.iter().all(is_plain)
+            || !self.files.iter().any(|it| it.path == recipe)
+        {
             return None;
         }
         // What is shown of bytes that are no text may be the same for others.
@@ -166,6 +171,8 @@ pub fn git<'g>(
 fn parse(printed: &str) -> Vec<Changed> {
     let mut fields = printed.split('\0');
     let mut files = vec![];
+    // What a cut has left of one isn't ended.
+    fields.next_back();
     while let (Some(head), Some(path)) = (fields.next(), fields.next()) {
         let head: Vec<&str> = head.trim_start_matches(':').split(' ').collect();
         if let [before, after, _, _, status] = head.as_slice() {
@@ -197,7 +204,7 @@ mod tests {
 
     #[test]
     fn what_git_prints_of_a_change_is_read_file_by_file() {
-        let printed = ":100644 100755 aa bb M\0a b\n\0:000000 120000 00 cc A\0.SRCINFO\0";
+        let printed = ":100644 100755 aa bb M\0a b\n\0:000000 120000 00 cc A\0.SRCINFO\0:100644 100644 dd ee M\0cu";
         let file = |before: &str, after: &str, status: &str, path: &str| Changed {
             modes: [before.to_owned(), after.to_owned()],
             status: status.to_owned(),

@@ -48,7 +48,7 @@ pub enum Kind {
     Outdated,
     /// A build that failed before isn't tried again yet.
     Waits,
-    /// The approved commit isn't there.
+    /// No commit of an entry is approved, or the one that is isn't there.
     Held,
     /// A name is another entry's.
     Anothers,

@@ -185,11 +185,15 @@ impl Memory {
         let Some(repo) = facts.entry.as_deref().filter(|_| self.is_on()) else {
             return;
         };
-        // One whose wait goes on wasn't looked at.
+        let name = name(&self.arch, repo);
+        // One whose wait goes on wasn't looked at, but for what came after its approved commit.
         if facts.waits.is_some() {
+            if let Some(seen) = self.text.entries.get_mut(&name) {
+                self.is_changed |= seen.to_review != facts.to_review;
+                seen.to_review.clone_from(&facts.to_review);
+            }
             return;
         }
-        let name = name(&self.arch, repo);
         let before = self.text.entries.remove(&name);
         let commit = facts.commit.clone().unwrap_or_default();
         let looked = match &line.outcome {

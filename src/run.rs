@@ -110,7 +110,9 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
         }
     }
     if queue.is_empty() {
-        log::info!("the list has no repositories to build for {arch}");
+        if !summary.has_lines() {
+            log::info!("the list has no repositories for {arch}");
+        }
         let gone = home.gone(&arch, &listed, &Owners::default())?;
         gone.iter()
             .for_each(|it| summary.add(it.line(Outcome::Gone)));

@@ -107,6 +107,8 @@ pub const ADD_REPOSITORY: Script = root("pacman -Sy", include_str!("scripts/add-
 pub const WOULD_TAKE: Script = root("asking pacman", include_str!("scripts/would-take.sh"));
 /// Brings a repository and reads its PKGBUILD.
 pub const CLONE_AND_READ: Script = builder("git clone", include_str!("scripts/clone.sh"));
+/// Lists what has changed.
+pub const FILES: Script = builder("git diff", include_str!("scripts/files.sh"));
 /// Shows what has changed.
 pub const SHOW: Script = builder("git diff", include_str!("scripts/show.sh"));
 /// Reads a PKGBUILD.

@@ -56,7 +56,7 @@ impl Values {
             let mut named = lines.iter().filter(is_named);
             match (named.next(), named.next()) {
                 (None, _) => Some(String::new()),
-                (Some(line), None) => Some(scalar(line, name)?.to_owned()),
+                (Some(line), None) => Some(scalar(line, name)?.1.to_owned()),
                 _ => None,
             }
         };
@@ -74,24 +74,37 @@ fn is_assignment(line: &str, name: &str) -> bool {
     rest.is_some_and(|it| it.starts_with(['=', '+', '[']))
 }
 
-/// The value of a line that is `name=value` and nothing else, in quotes or not, and may stand in a version.
-fn scalar<'l>(line: &'l str, name: &str) -> Option<&'l str> {
-    let value = line.strip_prefix(name)?.strip_prefix('=')?;
-    let quoted = ['\'', '"']
-        .iter()
-        .find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
-    let value = quoted.unwrap_or(value);
-    is_value(value, name).then_some(value)
+/// The quote, if there is one, and the value of a line that is `name=value` and nothing else, and may stand in a version.
+fn scalar<'l>(line: &'l str, name: &str) -> Option<(Option<char>, &'l str)> {
+    let text = line.strip_prefix(name)?.strip_prefix('=')?;
+    let quote = ['\'', '"'].into_iter().find(|it| text.starts_with(*it));
+    let value = match quote {
+        Some(quote) => text.strip_prefix(quote)?.strip_suffix(quote)?,
+        None => text,
+    };
+    is_value(value, name).then_some((quote, value))
 }
 
 fn is_value(value: &str, name: &str) -> bool {
     let is_allowed = |byte: u8| match name {
         "epoch" => byte.is_ascii_digit(),
         "pkgrel" => byte.is_ascii_digit() || byte == b'.',
-        // Nothing that steers a URL.
         _ => byte.is_ascii_alphanumeric() || b".+_~".contains(&byte),
     };
-    !value.is_empty() && value.len() <= 100 && value.bytes().all(is_allowed)
+    // Nothing that steers a URL, or is somebody's home.
+    let is_plain =
+        value.starts_with(|it: char| it.is_ascii_alphanumeric()) && !value.contains("..");
+    is_plain && value.len() <= 100 && value.bytes().all(is_allowed)
+}
+
+/// Whether a pkgver may be a commit's id, or have one in it: hosts give those of anybody's fork under the same URL.
+fn is_like_an_id(pkgver: &str) -> bool {
+    let runs = pkgver.split(|it: char| !it.is_ascii_hexdigit());
+    let is_like = |run: &str| {
+        let has_letter = run.bytes().any(|it| it.is_ascii_alphabetic());
+        run.len() > 8 || (run.len() >= 7 && has_letter)
+    };
+    runs.into_iter().any(is_like)
 }
 
 /// What a PKGBUILD's update leads from and to; `None` if its change is another, or none.
@@ -100,18 +113,27 @@ pub fn of_pkgbuild(old: &str, new: &str) -> Option<(Values, Values)> {
     if old.len() != new.len() {
         return None;
     }
-    let values = (Values::of(&old)?, Values::of(&new)?);
+    let (from, to) = (Values::of(&old)?, Values::of(&new)?);
+    if is_like_an_id(&to.pkgver) && !is_like_an_id(&from.pkgver) {
+        return None;
+    }
+    let mut has_heredoc = false;
     for (place, (before, after)) in old.iter().zip(&new).enumerate() {
+        // In one, or as its end, a line means something else.
+        has_heredoc |= before.contains("<<");
         let is_version = || {
-            let is_one =
-                |name: &&str| scalar(before, name).is_some() && scalar(after, name).is_some();
+            // With the same quotes: another one may end a string that began before.
+            let is_one = |name: &&str| match (scalar(before, name), scalar(after, name)) {
+                (Some((quote, _)), Some((its, _))) => quote == its,
+                _ => false,
+            };
             VERSION.iter().any(is_one)
         };
-        if before != after && !is_version() && !are_sums(&old, &new, place) {
+        if before != after && (has_heredoc || !(is_version() || are_sums(&old, &new, place))) {
             return None;
         }
     }
-    Some(values)
+    Some((from, to))
 }
 
 /// Lines as bash has them: only a line feed ends one.
@@ -201,13 +223,19 @@ impl<'l> Sums<'l> {
     /// Whether another line differs in the values of checksums alone, none of which is weaker.
     fn is_like(&self, other: &Sums) -> bool {
         let are_like = |(one, other): (&&str, &&str)| {
-            one == other || (*one != "SKIP" && *other != "SKIP" && one.len() == other.len())
+            one == other || (is_digest(one) && is_digest(other) && one.len() == other.len())
         };
         let is_same = self.array == other.array && self.rest == other.rest;
         is_same
             && self.sums.len() == other.sums.len()
             && self.sums.iter().zip(&other.sums).all(are_like)
     }
+}
+
+/// Whether a text is as long as a checksum of one of the kinds is, in hexadecimal digits.
+fn is_digest(text: &str) -> bool {
+    let is_hex = text.bytes().all(|it| it.is_ascii_hexdigit());
+    is_hex && matches!(text.len(), 32 | 40 | 56 | 64 | 96 | 128)
 }
 
 /// Whether a change of a .SRCINFO says nothing else than this update does.
@@ -221,13 +249,17 @@ pub fn is_of_srcinfo(old: &str, new: &str, from: &Values, to: &Values) -> bool {
             return false;
         };
         let kind = field.split('_').next().unwrap_or(field);
-        let is_sum = |it: &str| it != "SKIP" && it.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let its_values = |of: &Values| match field {
+            "epoch" => of.epoch.clone(),
+            "pkgver" => of.pkgver.clone(),
+            _ => of.pkgrel.clone(),
+        };
         if field != its {
             false
         } else if VERSION.contains(&field) {
-            is_value(before, field) && is_value(after, field)
+            before == its_values(from) && after == its_values(to)
         } else if SUMS.contains(&kind) {
-            is_sum(before) && is_sum(after) && before.len() == after.len()
+            is_digest(before) && is_digest(after) && before.len() == after.len()
         } else {
             let whole = before.replace(&from.whole(), &to.whole());
             let is_moved = whole == after || before.replace(&from.pkgver, &to.pkgver) == after;
@@ -270,7 +302,7 @@ mod tests {
             (old.whole(), new.whole()),
             ("1.0-1".into(), "1.1~b_2+c-1".into())
         );
-        let (_, new) = changed(&[("pkgrel=1", "pkgrel='2.1'")]).unwrap();
+        let (_, new) = changed(&[("pkgrel=1", "pkgrel=2.1")]).unwrap();
         assert_eq!(new.whole(), "1.0-2.1");
     }
 
@@ -290,6 +322,12 @@ mod tests {
             ("pkgver=1.0", "pkgver=1.1\r"),
             ("pkgver=1.0", "pkgver=1.\u{661}"),
             ("pkgver=1.0", "pkgver="),
+            ("pkgver=1.0", "pkgver='1.1'"),
+            ("pkgver=1.0", "pkgver=..9"),
+            ("pkgver=1.0", "pkgver=9..9"),
+            ("pkgver=1.0", "pkgver=~0"),
+            ("pkgver=1.0", "pkgver=99abcde"),
+            ("pkgver=1.0", "pkgver=999999999"),
             ("pkgver=1.0", "pkgver=(1.1)"),
             ("pkgver=1.0\npkgrel=1\n", "pkgver=1.1\npkgver=1.2\n"),
             ("pkgver=1.0\n", "pkgver=1.1\npkgver=1.2\n"),
@@ -325,6 +363,30 @@ mod tests {
             let both = &both[usize::from(before.contains("pkgrel"))..];
             assert_eq!(changed(both), None, "{after}");
         }
+        // What is in a heredoc, or ends one.
+        for (from, to, text) in [
+            (
+                "pkgrel=1",
+                "pkgrel=2",
+                "pkgver=1\n: <<'pkgrel=2'\npkgrel=1\necho evil\n",
+            ),
+            (
+                "FACADE",
+                "DECADE",
+                "pkgver=1\npkgrel=1\n: <<DECADE\nsha1sums=(\nFACADE\necho evil\nDECADE\n",
+            ),
+        ] {
+            assert_eq!(
+                of_pkgbuild(
+                    text,
+                    &text.replacen(from, to, if from == "pkgrel=1" { 1 } else { usize::MAX })
+                ),
+                None
+            );
+        }
+        let below =
+            |pkgrel: u8| format!("pkgver=1\npkgrel={pkgrel}\npackage() {{ cat <<E\nE\n}}\n");
+        assert!(of_pkgbuild(&below(1), &below(2)).is_some());
         // A version that isn't in one place isn't known.
         let twice = OLD.replace("pkgver_of=1", "pkgver=2");
         let new = twice.replace("pkgrel=1", "pkgrel=2");
@@ -346,7 +408,7 @@ mod tests {
     #[test]
     fn a_srcinfo_says_what_the_update_says() {
         let old = "pkgbase = x\n\tpkgver = 1.0\n\tpkgrel = 1\n\tsource = x-1.0.tar.gz::https://x/1.0.tar.gz\n\
-            \tprovides = y=1.0-1\n\tsha1sums = aaaa\n\tsha1sums = SKIP\n\npkgname = x\n";
+            \tprovides = y=1.0-1\n\tsha1sums = aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n\tsha1sums = SKIP\n\npkgname = x\n";
         let values = |pkgver: &str| Values {
             epoch: String::new(),
             pkgver: pkgver.to_owned(),
@@ -359,13 +421,20 @@ mod tests {
                 .fold(old.to_owned(), |new, (a, b)| new.replace(a, b));
             is_of_srcinfo(old, &new, &from, &to)
         };
-        assert!(is_update(&[("1.0", "1.1"), ("aaaa", "bbbb")]));
+        assert!(is_update(&[
+            ("1.0", "1.1"),
+            (
+                "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+            )
+        ]));
         for (before, after) in [
-            ("= aaaa", "= SKIP"),
-            ("= SKIP", "= aaaa"),
+            ("= aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "= SKIP"),
+            ("= SKIP", "= aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
             ("https://x/", "https://evil/"),
             ("pkgname = x", "pkgname = y"),
             ("pkgver = 1.0", "pkgver = $(id)"),
+            ("pkgver = 1.0", "pkgver = 6.6"),
             ("pkgver = 1.0", "pkgver = 1.1\n\tdepends = evil"),
             ("provides = y=1.0-1", "provides = z=1.1-1"),
         ] {

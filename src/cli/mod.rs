@@ -166,6 +166,10 @@ fn asking(values: &Values, given: &Given, settings: &run::Settings) -> Result<As
     let approvals = settings.approvals.clone();
     let nowhere = "where are approvals kept? name a file by --approved (VIETER_APPROVED)";
     let approvals = approvals.ok_or_else(|| usage(nowhere))?;
+    if given.dry_run {
+        let why = "--dry-run is for build: a review approves nothing but what it is told";
+        return Err(usage(why));
+    }
     if given.approve && given.what.is_empty() {
         return Err(usage("--approve takes what is named: approve what?"));
     }
@@ -544,6 +548,7 @@ mod tests {
                 "is for review",
             ),
             (&["build", "--approve-updates"], &NEEDED, "needs --approved"),
+            (&["review", "--dry-run", "x"], &approved, "is for build"),
         ] {
             let said = parsed(args, env).err().unwrap();
             assert!(said.contains(why), "{args:?}: {said}");

@@ -32,13 +32,15 @@ impl Job<'_, '_> {
             (Some(_), _) => Wanted::Approved,
         };
         let known = self.known_to_review(approved.as_ref());
-        let counted = known.as_ref().map_or("", |it| it.tip.as_str());
+        let is_counted = |it: &&ToReview| it.count.is_some();
+        let counted = known.as_ref().filter(is_counted);
+        let counted = counted.map_or("", |it| it.tip.as_str());
         let (container, repo, by) = (&self.container, self.task.repo, self.by);
-        let begin = |wanted, approved: Option<&Commit>| {
+        let begin = |wanted, approved: Option<&Commit>, counted: &str| {
             let begun = bring::begin(container, repo, wanted, approved, counted, by);
             begun.map_err(at(Step::Clone))
         };
-        let mut exec = begin(wanted, approved.as_ref())?;
+        let mut exec = begin(wanted, approved.as_ref(), counted)?;
         if !self.task.is_last {
             match self.builds.new_container(self.by) {
                 Ok(container) => self.handover.waiting = Some(container),
@@ -61,15 +63,15 @@ impl Job<'_, '_> {
                         && self.is_approved_update(approvals, approved, tip)?
                     {
                         chosen = tip.clone();
-                        approvals.is_updated(repo);
+                        approvals.note_update(repo);
                     }
-                    exec = begin(Wanted::Approved, Some(&chosen))?;
+                    exec = begin(Wanted::Approved, Some(&chosen), &to_review.tip)?;
                     brought = Brought::read(&mut exec).map_err(at(Step::Clone))?;
                 }
                 self.facts.to_review = (chosen == *approved).then_some(to_review);
             }
         }
-        self.facts.is_update = approvals.is_some_and(|it| it.has_updated(repo));
+        self.facts.is_update = approvals.is_some_and(|it| it.was_updated(repo));
         let commit = brought.commit.filter(|_| repo.kind == RepoKind::Git);
         self.facts.commit = commit.as_ref().map(ToString::to_string);
         exec.goes_on_to(READ.doing);
@@ -97,13 +99,16 @@ impl Job<'_, '_> {
             return Ok(false);
         }
         let change = Change::between(&self.container, repo, Some(approved), tip, self.by);
-        let change = change.map_err(at(Step::Clone))?;
-        let Some(Update { from, to }) = change.as_update() else {
+        // What can't be judged is none.
+        let change = change.inspect_err(|error| log::warn!("{}: {error}", repo.name()));
+        let Some(Update { from, to }) = change.ok().and_then(|it| it.as_update()) else {
             return Ok(false);
         };
         let (url, from, to) = (repo.name(), from.whole(), to.whole());
-        log::info!("{url}: approved as an update: {from} to {to}, commit {tip}");
-        if !self.builds.settings.dry_run {
+        if self.builds.settings.dry_run {
+            log::info!("{url}: would be approved as an update: {from} to {to}, commit {tip}");
+        } else {
+            log::info!("{url}: approved as an update: {from} to {to}, commit {tip}");
             let version = to.parse().ok();
             let written = approvals.approve(repo, tip, version.as_ref(), By::Update);
             written.map_err(at(Step::Clone))?;

@@ -157,7 +157,7 @@ impl Facts {
     fn of_approval(&self) -> String {
         match &self.to_review {
             Some(to_review) => format!("  ({to_review})"),
-            None if self.is_update => "  (an update, approved)".to_owned(),
+            None if self.is_update => "  (an update)".to_owned(),
             None => String::new(),
         }
     }

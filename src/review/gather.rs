@@ -5,9 +5,9 @@
 use std::rc::Rc;
 
 use super::look_at::look_at;
-use super::page::{of_file, page};
+use super::page::page;
 use crate::approvals::Approvals;
-use crate::bring::{self, Brought, Wanted};
+use crate::bring::{self, Brought, Wanted, path};
 use crate::change::{Change, Changed, git};
 use crate::docker::{Container, Engine};
 use crate::error::{Error, Kind, Result};
@@ -75,6 +75,8 @@ pub struct Gathered {
     pub pkgbuilds: [String; 2],
     /// What differs.
     pub files: Vec<Shown>,
+    /// Whether there are more files.
+    pub is_cut: bool,
     /// Whether it is an update, and nothing else.
     pub is_update: bool,
 }
@@ -125,45 +127,60 @@ fn find(
     if approved.as_ref() == Some(&tip) {
         return Ok(None);
     }
-    let (commit, text, version) = match repo.kind {
+    let (gathered, version) = match repo.kind {
         RepoKind::Git => {
             // One that has gone can't be compared with.
             let from = approved.as_ref().filter(|_| brought.commit.is_some());
             let change = Change::between(container, repo, from, &tip, by)?;
-            let gathered = gathered(
-                container,
-                &change,
-                approved.clone(),
-                from,
-                brought.count,
-                by,
-            )?;
-            let text = page(
-                repo,
-                &gathered,
-                &look_at(&change.path_of("PKGBUILD"), &gathered),
-            );
-            (tip.clone(), text, change.claimed())
+            let approved = approved.clone();
+            let gathered = gathered(container, &change, approved, from, brought.count, by)?;
+            (gathered, change.claimed())
         }
-        RepoKind::Pkgbuild => {
-            let file = format!("{CLONE}/PKGBUILD");
-            let show = command(User::Builder, "cat", vec!["cat", &file]);
-            let text = container.read(&show, by)?;
-            let text = of_file(
-                repo,
-                approved.as_ref(),
-                &tip,
-                &String::from_utf8_lossy(&text),
-            );
-            (tip.clone(), text, None)
-        }
+        RepoKind::Pkgbuild => (downloaded(container, approved, tip, by)?, None),
     };
+    let pkgbuild = path(repo, "PKGBUILD");
     Ok(Some(Found {
         name: repo.name(),
-        commit,
+        text: page(repo, &gathered, &look_at(&pkgbuild, &gathered)),
+        commit: gathered.tip,
         version,
-        text,
     }))
+}
+
+/// A PKGBUILD that was downloaded, as a change that adds it: what was approved isn't there any more.
+fn downloaded(
+    container: &Container,
+    approved: Option<Commit>,
+    tip: Commit,
+    by: Deadline,
+) -> Result<Gathered> {
+    let file = format!("{CLONE}/PKGBUILD");
+    let show = command(User::Builder, "cat", vec!["cat", &file]);
+    let text = container.read(&show, by)?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let lines = text.trim_end_matches('\n').split('\n');
+    let diff: String = lines.map(|line| format!("+{line}\n")).collect();
+    let file = Changed {
+        modes: ["000000".to_owned(), "100644".to_owned()],
+        status: "A".to_owned(),
+        path: "PKGBUILD".to_owned(),
+    };
+    let shown = Shown {
+        file,
+        hidden: String::new(),
+        diff: format!("@@\n{diff}"),
+    };
+    Ok(Gathered {
+        approved,
+        tip,
+        count: None,
+        commits: vec![],
+        before: None,
+        pkgbuilds: [String::new(), text],
+        files: vec![shown],
+        is_cut: false,
+        is_update: false,
+    })
 }
 
 fn gathered(
@@ -176,7 +193,7 @@ fn gathered(
 ) -> Result<Gathered> {
     let tip = change.to.clone();
     let authored = |range: &str, most: &str| {
-        let format = "--format=%as%x00%an%x00%ae%x00%s%x00";
+        let format = "--format=%as%x00%<(100,trunc)%an%x00%<(100,trunc)%ae%x00%<(300,trunc)%s%x00";
         let args = ["log", most, "--no-show-signature", format, range, "--"];
         // What was counted for has all commits; without it, they are all in the clone, or not wanted.
         let printed =
@@ -200,16 +217,14 @@ fn gathered(
         before,
         pkgbuilds,
         files: shown(container, change, by)?,
+        is_cut: change.is_cut,
         is_update: from.is_some() && change.as_update().is_some(),
         tip,
     })
 }
 
 fn parse(printed: &str) -> Vec<Authored> {
-    let fields: Vec<&str> = printed
-        .split('\0')
-        .map(|it| it.trim_start_matches('\n'))
-        .collect();
+    let fields: Vec<&str> = printed.split('\0').map(str::trim).collect();
     let commits = fields.chunks_exact(4);
     let commit = |of: &[&str]| match of {
         [date, name, mail, subject] => Some(Authored {
@@ -228,27 +243,25 @@ fn shown(container: &Container, change: &Change, by: Deadline) -> Result<Vec<Sho
     let (first, last) = (change.path_of("PKGBUILD"), change.path_of(".SRCINFO"));
     let mut files = change.files.clone();
     files.sort_by_key(|it| (it.path != first, it.path == last));
-    let paths: Vec<&str> = files
-        .iter()
-        .map(|it| it.path.as_str())
-        .take(MAX_FILES)
-        .collect();
+    // A name that is no text may be shown as another file's is.
+    let is_asked = |it: &&Changed| !it.path.contains('\u{fffd}');
+    let asked = files.iter().filter(is_asked).map(|it| it.path.as_str());
+    let paths: Vec<&str> = asked.take(MAX_FILES).collect();
     let ends = [change.from.as_str(), change.to.as_str()];
     let show = SHOW.with(ends.into_iter().chain(paths));
     let printed = container.read(&show, by)?;
     let printed = String::from_utf8_lossy(&printed).into_owned();
     let mut fields = printed.split('\0');
     let shown = files.into_iter().map(|file| {
-        let (hidden, diff) = match (fields.next(), fields.next()) {
-            (Some(hidden), Some(diff)) => (hidden.to_owned(), diff.to_owned()),
-            _ => ("too much".to_owned(), String::new()),
+        let (hidden, diff) = match is_asked(&&file) {
+            false => ("its name is no text", ""),
+            true => match (fields.next(), fields.next()) {
+                (Some(""), Some("")) => ("nothing can be shown of it", ""),
+                (Some(hidden), Some(diff)) => (hidden, diff),
+                _ => ("there is too much", ""),
+            },
         };
-        let is_seen = !diff.is_empty() || !hidden.is_empty();
-        let hidden = if is_seen {
-            hidden
-        } else {
-            "its name can't be asked for".to_owned()
-        };
+        let (hidden, diff) = (hidden.to_owned(), diff.to_owned());
         Shown { file, hidden, diff }
     });
     Ok(shown.collect())

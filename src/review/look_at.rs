@@ -33,11 +33,14 @@ pub fn look_at(pkgbuild: &str, gathered: &Gathered) -> Vec<String> {
         let others = places(&all).difference(&places(old)).cloned().collect();
         tell(&mut found, "another host or owner", others);
         let (before, after) = (sums(old), sums(new));
+        let skipped = |sums: &[&str]| sums.iter().filter(|it| **it == "SKIP").count();
         let is_skipped = |(before, after): (&&str, &&str)| *before != "SKIP" && *after == "SKIP";
-        if before.iter().zip(&after).any(is_skipped) {
+        let is_swapped = before.len() == after.len() && before.iter().zip(&after).any(is_skipped);
+        if skipped(&after) > skipped(&before) || is_swapped {
             found.push("checksums that became SKIP".to_owned());
         }
-        if after.len() < before.len() {
+        let counted = |sums: &[&str]| sums.len().saturating_sub(skipped(sums));
+        if counted(&after) < counted(&before) {
             found.push("checksums that went".to_owned());
         }
     }
@@ -71,6 +74,14 @@ pub fn look_at(pkgbuild: &str, gathered: &Gathered) -> Vec<String> {
             others.into_iter().collect(),
         );
     }
+    let is_link = |it: &&Shown| matches!(it.file.modes[1].as_str(), "120000" | "160000");
+    let links = files.iter().filter(is_link);
+    let links = links.map(|it| it.file.path.clone()).collect();
+    tell(
+        &mut found,
+        "links, and submodules, whose contents are elsewhere",
+        links,
+    );
     let binary = files.iter().filter(|it| it.hidden == "binary");
     tell(
         &mut found,
@@ -81,11 +92,9 @@ pub fn look_at(pkgbuild: &str, gathered: &Gathered) -> Vec<String> {
         .iter()
         .filter(|it| !matches!(it.hidden.as_str(), "" | "binary"));
     let hidden = hidden.map(|it| format!("{} ({})", it.file.path, it.hidden));
-    tell(
-        &mut found,
-        "what isn't shown, or not as a whole",
-        hidden.collect(),
-    );
+    let more = gathered.is_cut.then(|| "more files".to_owned());
+    let hidden = hidden.chain(more).collect();
+    tell(&mut found, "what isn't shown, or not as a whole", hidden);
     if gathered.is_update {
         found.push("only pkgver, pkgrel and checksums changed".to_owned());
     }
@@ -183,6 +192,7 @@ mod tests {
             before: Some(author("same@t")),
             pkgbuilds: [old.to_owned(), new.to_owned()],
             files,
+            is_cut: false,
             is_update: false,
         };
         look_at("PKGBUILD", &gathered)
@@ -204,8 +214,12 @@ mod tests {
         assert_eq!(became(&text(&sum, "SKIP"), &text(&sum, "SKIP")), [""; 0]);
         let swapped = became(&text(&sum, "SKIP"), &text("SKIP", &sum));
         assert_eq!(swapped, ["checksums that became SKIP"]);
-        let gone = became(&text(&sum, "SKIP"), &text(&sum, ""));
+        let gone = became(&text(&sum, &sum), &text(&sum, ""));
         assert_eq!(gone, ["checksums that went"]);
+        let added = became(&format!("'{sum}'"), &format!("'{sum}' 'SKIP'"));
+        assert_eq!(added, ["checksums that became SKIP"]);
+        let fewer = became(&format!("'{sum}'"), "'SKIP'");
+        assert_eq!(fewer, ["checksums that became SKIP", "checksums that went"]);
     }
 
     #[test]

@@ -162,8 +162,8 @@ fn page(pager: &str, text: &str) {
                 // It may well be left before the end.
                 let _ = input.write_all(text.as_bytes());
             }
-            let ended = pager.wait();
-            if !ended.is_ok_and(|it| it.success()) {
+            // The shell's word for one that isn't there.
+            if pager.wait().is_ok_and(|it| it.code() == Some(127)) {
                 say(text);
             }
         }

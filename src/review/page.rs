@@ -10,14 +10,11 @@ use crate::words::Commit;
 /// The longest piece of a line, in characters: what is longer goes on in the next one.
 const PIECE: usize = 240;
 
-/// The most lines of a text that are shown.
-const MAX_LINES: usize = 20_000;
-
 /// What a person reads of a change.
 pub fn page(repo: &Repo, gathered: &Gathered, look_at: &[String]) -> String {
     let mut page = head(repo, gathered.approved.as_ref(), &gathered.tip);
     if gathered.approved.is_some() && gathered.before.is_none() {
-        page += "    the approved commit is gone from the repository, so all of it is shown\n";
+        page += "    what was approved is gone from there, so all of it is shown\n";
     }
     if let Some(count) = gathered.count {
         page += &format!("    commits since then: {count}\n");
@@ -26,8 +23,10 @@ pub fn page(repo: &Repo, gathered: &Gathered, look_at: &[String]) -> String {
         page += "look at\n";
         page.extend(look_at.iter().map(|it| format!("  - {it}\n")));
     }
-    page += "commits\n";
-    page.extend(gathered.commits.iter().map(commit));
+    if !gathered.commits.is_empty() {
+        page += "commits\n";
+        page.extend(gathered.commits.iter().map(commit));
+    }
     for shown in &gathered.files {
         page += &format!("\n{}\n", one_line(&shown.file.path, 500));
         let [before, after] = &shown.file.modes;
@@ -41,13 +40,11 @@ pub fn page(repo: &Repo, gathered: &Gathered, look_at: &[String]) -> String {
             page += &lines(&shown.diff);
         }
     }
+    if gathered.is_cut {
+        page += "\nthere are more files, which aren't shown\n";
+    }
     page += "\n";
     page
-}
-
-/// What a person reads of a PKGBUILD that is downloaded.
-pub fn of_file(repo: &Repo, approved: Option<&Commit>, sum: &Commit, text: &str) -> String {
-    format!("{}\nPKGBUILD\n{}\n", head(repo, approved, sum), lines(text))
 }
 
 fn head(repo: &Repo, approved: Option<&Commit>, tip: &Commit) -> String {
@@ -74,22 +71,15 @@ fn commit(commit: &Authored) -> String {
     )
 }
 
-/// Strangers' lines, escaped, cut into pieces, and not without end.
+/// Strangers' lines, escaped, and cut into pieces.
 fn lines(text: &str) -> String {
     let mut shown = String::new();
-    let mut count = 0_usize;
     for line in text.trim_end_matches('\n').split('\n') {
         let line: Vec<char> = escaped(line).chars().collect();
         let mut pieces = line.chunks(PIECE).map(String::from_iter);
         shown += &format!("  {}\n", pieces.next().unwrap_or_default());
         for piece in pieces {
             shown += &format!("  \u{21aa} {piece}\n");
-            count = count.saturating_add(1);
-        }
-        count = count.saturating_add(1);
-        if count > MAX_LINES {
-            shown += "  cut here: there is more\n";
-            break;
         }
     }
     shown
@@ -110,7 +100,5 @@ mod tests {
             " ".repeat(PIECE - 1)
         );
         assert_eq!(shown, expected);
-        let endless = lines(&"x\n".repeat(MAX_LINES + 10));
-        assert!(endless.ends_with("cut here: there is more\n"));
     }
 }

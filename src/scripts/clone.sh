@@ -40,13 +40,14 @@ fetch_approved() {
     git fetch --quiet "${unshallow[@]}" --no-tags --no-recurse-submodules origin '+refs/heads/*:refs/remotes/origin/*' >&2
 }
 
-# How many commits the branch has that the approved one hasn't. That needs the commits, and nothing of what is in them.
+# How many commits the branch has that the approved one hasn't. That needs the commits, and nothing of what is in them, and is worth a
+# minute of the repository's time.
 count_commits() {
     local history=$repo
     if is_shallow; then
         history=/build/history
-        git clone --quiet --bare --template= --single-branch ${branch:+"--branch=$branch"} --filter=tree:0 -- "$url" "$history" >&2
-        git -C "$history" fetch --quiet --no-tags origin "$approved" >&2
+        timeout 60 git clone --quiet --bare --template= --single-branch ${branch:+"--branch=$branch"} --filter=tree:0 -- "$url" "$history" >&2 || return
+        timeout 60 git -C "$history" fetch --quiet --no-tags origin "$approved" >&2
     fi
     GIT_NO_LAZY_FETCH=1 git -C "$history" rev-list --count "$approved..$tip"
 }

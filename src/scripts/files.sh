@@ -1,0 +1,12 @@
+# Lists the files that differ between two commits. Run by the build user in a container of which nothing else was run.
+# Arguments: $1 and $2 are the commits (or, for the first, the empty tree), $3 the most bytes that are printed.
+# Prints: what git-diff(1) calls the raw output format, with NULs; cut where it is too much. change.rs takes it.
+# Exit code: git's, unless it was cut.
+
+cd /build/repo || exit
+# A .gitmodules may ask for submodules to be left out.
+git --no-replace-objects diff --raw -z --no-renames --abbrev=40 --ignore-submodules=none "$1" "$2" | head -c "$3"
+code=${PIPESTATUS[0]}
+# Nobody reads what is behind the cut (SIGPIPE).
+((code != 141)) || code=0
+exit "$code"

@@ -1,0 +1,212 @@
+//! Parts of a list on a real Docker Swarm: two engines, each in a network namespace of its own, of which one dies in the middle.
+//! It is run by `make test-engines`, as root.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::arithmetic_side_effects
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use standin::Standin;
+
+#[path = "../standin/server.rs"]
+mod standin;
+
+/// What the engines call this machine.
+const HOST: &str = "10.77.0.254";
+
+/// How many packages there are, and how many of them make a chain of needs.
+const PACKAGES: usize = 16;
+const CHAIN: usize = 4;
+
+/// Nothing takes longer, even on a slow machine.
+const BOUND: Duration = Duration::from_secs(600);
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+/// Runs a script of bash's in the tests' settings; gives what it prints.
+fn sh(script: &str) -> String {
+    let mut bash = Command::new("bash");
+    let bash = bash.args(["-euo", "pipefail", "-c", &format!(". ./settings\n{script}")]);
+    let output = bash.current_dir(root().join("tests/env")).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script}: {stderr}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// An engine of the swarm; it ends when dropped.
+struct Engine {
+    name: &'static str,
+    address: String,
+}
+
+impl Engine {
+    fn start(name: &'static str) -> Engine {
+        let address = sh(&format!("./engine start {name}"));
+        sh(&format!(
+            "docker save vieter:dev \"$BASE_IMAGE\" | DOCKER_HOST={address} docker load --quiet"
+        ));
+        Engine { name, address }
+    }
+
+    fn docker(&self, args: &str) -> String {
+        sh(&format!("DOCKER_HOST={} docker {args}", self.address))
+    }
+
+    fn kill(&self) {
+        sh(&format!("./engine stop {}", self.name));
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A server for the engines; it ends when dropped.
+struct Server(Child);
+
+impl Server {
+    fn start(command: &str) -> Server {
+        let mut bash = Command::new("bash");
+        let bash = bash.args(["-c", &format!(". ./settings; exec {command}")]);
+        let bash = bash.current_dir(root().join("tests/env"));
+        Server(
+            bash.stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap(),
+        )
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until something is so, with what there is to be told if it never is.
+fn wait_until(what: &str, tell: impl Fn() -> String, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < BOUND, "{what}, in vain:\n{}", tell());
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Makes the packages, each of which takes a moment, and needs the next one of its chain.
+fn make_packages(git: &Path, server: &Standin) {
+    for number in 0..PACKAGES {
+        let name = format!("p{number:02}");
+        let needs = match number % CHAIN {
+            0 => String::new(),
+            _ => format!("p{:02}", number - 1),
+        };
+        let dir = git.join(&name);
+        fs::create_dir_all(&dir).unwrap();
+        let recipe = format!(
+            "pkgname={name}\npkgver=1\npkgrel=1\narch=(any)\ndepends=({needs})\nbuild() {{ sleep 2; }}\n\
+             package() {{ install -d \"$pkgdir/usr/share/{name}\"; }}\n"
+        );
+        fs::write(dir.join("PKGBUILD"), recipe).unwrap();
+        let commit = "git init -q -b main . && git add -A && git -c user.name=t -c user.email=t@t commit -qm it";
+        sh(&format!("cd '{}' && {commit}", dir.display()));
+        let url = format!("git://{HOST}/{name}");
+        server.list(json!({"url": url, "branch": "main", "arch": ["x86_64"], "repo": "bur"}));
+    }
+}
+
+#[test]
+fn what_a_dead_machine_leaves_is_done_elsewhere_and_each_version_is_published_once() {
+    let dir = TempDir::new().unwrap();
+    let engines = ["swarm1", "swarm2"].map(Engine::start);
+    let [manager, worker] = &engines;
+    manager.docker("swarm init --advertise-addr 10.77.0.1");
+    let token = manager.docker("swarm join-token -q worker");
+    worker.docker(&format!("swarm join --token {token} 10.77.0.1:2377"));
+
+    let server =
+        Standin::start(&format!("{HOST}:0"), &dir.path().join("server"), "s3cret").unwrap();
+    let git = dir.path().join("git");
+    make_packages(&git, &server);
+    let _git = Server::start(&format!(
+        "git daemon --listen={HOST} --reuseaddr --export-all --base-path='{}'",
+        git.display()
+    ));
+    let _core = Server::start(&format!(
+        "python3 -m http.server --bind {HOST} --directory \"$STATE/core\" 5079"
+    ));
+
+    // The documented file, and what these engines have at another place.
+    let base = sh("echo \"$BASE_IMAGE\"");
+    let more = dir.path().join("more.yml");
+    let text = format!(
+        "version: '3.8'\nservices:\n  shard:\n    networks: [outside]\n    environment:\n      \
+         - 'VIETER_ADDRESS={}'\n      - 'VIETER_BASE_IMAGE={base}'\n      - 'VIETER_MIRROR=http://{HOST}:5079/{base}'\n      \
+         - 'VIETER_NETWORK=host'\n      - 'VIETER_TIMEOUT=100'\n    volumes:\n      \
+         - '/run/engine/engine.sock:/var/run/docker.sock'\nnetworks:\n  outside: {{external: true, name: host}}\n",
+        server.url()
+    );
+    fs::write(&more, text).unwrap();
+    manager.docker("secret create vieter_key - <<< s3cret");
+    let stack = root().join("cron/stack.yml");
+    manager.docker(&format!(
+        "stack deploy --resolve-image never -c '{}' -c '{}' vieter",
+        stack.display(),
+        more.display()
+    ));
+
+    let tasks = || {
+        manager.docker("service ps --no-trunc vieter_shard")
+            + &manager.docker("service logs vieter_shard 2>&1 | tail -n 100")
+    };
+    wait_until("waiting for the first packages", tasks, || {
+        server.accepted().len() >= 3
+    });
+    let on_worker = manager
+        .docker("service ps --filter desired-state=running --format '{{.Node}}' vieter_shard");
+    assert_eq!(on_worker.lines().count(), 4, "{on_worker}");
+    assert!(server.accepted().len() < PACKAGES);
+    worker.kill();
+
+    wait_until("waiting for all packages", tasks, || {
+        server.published("bur").len() == PACKAGES
+    });
+    let mut accepted = server.accepted();
+    accepted.sort();
+    let expected: Vec<String> = (0..PACKAGES).map(|it| format!("p{it:02} 1-1")).collect();
+    assert_eq!(accepted, expected);
+    // All four are where there is room still; when their runs have ended, nothing is left but the kept image.
+    let containers = || manager.docker("ps --all --quiet --filter label=vieter.run");
+    wait_until("waiting for the end of the runs", tasks, || {
+        containers().is_empty()
+    });
+    let images = manager.docker("images --all --quiet --filter label=vieter.run | sort -u | wc -l");
+    assert_eq!(images, "1", "{}", manager.docker("images --all"));
+    let slots = manager.docker(
+        "ps --filter label=com.docker.swarm.service.name=vieter_shard --format '{{.Names}}'",
+    );
+    let mut slots: Vec<&str> = slots
+        .lines()
+        .filter_map(|it| it.split('.').nth(1))
+        .collect();
+    slots.sort_unstable();
+    assert_eq!(slots, ["1", "2", "3", "4"]);
+}
