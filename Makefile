@@ -43,7 +43,7 @@ image: static ## Build vieter:dev, the cron image
 test: lint image ## Run all tests with the static binary, on real parts (engine, registry, git, pacman, makepkg)
 	tests/env/test
 
-test-engines: image ## Run a short list of the tests on today's engines, Docker 28 and Podman 5.8 (VIETER_TEST_ENGINES names fewer)
+test-engines: image ## Run a short list of the tests on today's engines, Docker 28, Podman 5.8, a Swarm (VIETER_TEST_ENGINES names fewer)
 	tests/env/test-engines
 
 lint: ## Check the formatting, clippy without a warning, shellcheck

@@ -524,7 +524,8 @@ impl Night<'_> {
             container: self.workshop.container(),
         };
         let sink = &sink(&self.home, &self.listed, self.workshop.arch, inbox);
-        let is_whole = self.settings.list.what.is_empty() && !self.settings.builds.dry_run;
+        let is_all = self.settings.list.what.is_empty() && self.settings.shard.is_none();
+        let is_whole = is_all && !self.settings.builds.dry_run;
         let prune = self.settings.prune && is_whole;
         clear_gone(sink, &self.handover.owners, prune, summary)?;
         if !self.settings.builds.dry_run {
