@@ -19,6 +19,7 @@ mod nights;
 #[allow(dead_code)]
 #[path = "../it/proxy.rs"]
 mod proxy;
+mod shards;
 #[path = "../standin/server.rs"]
 mod standin;
 #[allow(dead_code)]
@@ -34,7 +35,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use util::{BASE_IMAGE, KEY, World, assert_nothing_left, docker, sh_in, trivial};
 
-/// How often everything is measured, unless BENCH_ROUNDS says otherwise; with 0, nights alone are, once.
+/// How often everything is measured, unless BENCH_ROUNDS says otherwise; with 0, nights and shards alone are, once.
 const ROUNDS: usize = 5;
 
 /// How many up-to-date repositories the shell's loop goes through each time.
@@ -93,6 +94,8 @@ fn main() {
     println!();
     let nights = nights::Nights::new(&bench.world);
     nights.measure(rounds.max(1), median(&all.docker_run));
+    println!();
+    shards::measure(&bench.world);
     assert_nothing_left();
 }
 

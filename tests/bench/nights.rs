@@ -109,6 +109,21 @@ impl<'w> Nights<'w> {
         fs::write(&self.state, state.to_string()).unwrap();
     }
 
+    /// Writes a file that approves so many plain entries as they are.
+    fn approved(&self, count: usize) -> String {
+        let commit = sh_in(&self.world.git_dir("plain-0"), "git rev-parse HEAD");
+        let line = |n| {
+            format!(
+                "{} branch=main {commit}\n",
+                self.git.url(&format!("plain-{n}"))
+            )
+        };
+        let lines: String = (0..count).map(line).collect();
+        let path = self.world.dir.path().join("approved");
+        fs::write(&path, lines).unwrap();
+        path.display().to_string()
+    }
+
     /// Forgets the list, and all that is remembered.
     fn empty(&self) {
         self.world.server.clear_list();
@@ -192,6 +207,19 @@ impl<'w> Nights<'w> {
                 target,
             );
             last = Some((count, median(&times)));
+            if count == 100 {
+                let approved = self.approved(count);
+                let times: Vec<f64> = (0..rounds)
+                    .map(|_| self.timed(&["--approved", &approved], 0))
+                    .collect();
+                row(
+                    "the same, approved",
+                    spread(&times, 2),
+                    String::new(),
+                    String::new(),
+                    "no more",
+                );
+            }
         }
         for (name, pkgbuild, code) in [("vcs", vcs.as_str(), 0), ("bad", bad, 1)] {
             self.empty();
