@@ -7,6 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
+use crate::home::Sink;
+use crate::http::Deadline;
+use crate::list::Repo;
 use crate::screen;
 use crate::words::RepoName;
 
@@ -32,12 +35,30 @@ impl Others {
         }
     }
 
+    /// Waits until the others have published something to where one of these entries publishes to, which may be what it lacks.
+    ///
+    /// # Errors
+    /// Those of `may_go_on`.
+    pub fn publish_for(
+        &mut self,
+        lacking: &[&Repo],
+        sink: &Sink,
+        may_go_on: impl Fn() -> Result<()>,
+    ) -> Result<bool> {
+        let count = lacking.len();
+        log::info!("waiting for what other shards publish: {count} lack dependencies");
+        let repos = lacking.iter().map(|it| it.publish_to.clone()).collect();
+        let patience = self.patience;
+        let database = |repo: &_| sink.database(repo, Deadline::after(patience));
+        self.wait(&repos, database, may_go_on)
+    }
+
     /// Waits until the database of one of these repositories is another one than when it was looked at last, and tells whether it is
     /// worth trying what waits. The first time, it is: nobody has looked since that was tried.
     ///
     /// # Errors
     /// Those of `may_go_on`, which is asked before each look.
-    pub fn wait(
+    fn wait(
         &mut self,
         repos: &HashSet<RepoName>,
         database: impl Fn(&RepoName) -> Result<Option<Vec<u8>>>,

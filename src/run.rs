@@ -1,6 +1,5 @@
 //! One run, as a story: the list, the lock, what killed runs left, the builder image, the repositories, the end.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -446,15 +445,12 @@ impl Night<'_> {
         let mut others = shard.map(|_| Others::new(settings.timeout));
         loop {
             let Some(due) = queue.next(handover.published) else {
-                let repos = queue.lacking().map(|it| it.repo.publish_to.clone());
-                let repos: HashSet<_> = repos.collect();
-                let Some(others) = others.as_mut().filter(|_| !repos.is_empty()) else {
+                let lacking: Vec<&Repo> = queue.lacking().map(|it| &*it.repo).collect();
+                let Some(others) = others.as_mut().filter(|_| !lacking.is_empty()) else {
                     break;
                 };
-                let count = queue.lacking().count();
-                log::info!("waiting for what other shards publish: {count} lack dependencies");
-                let database = |repo: &_| sink.database(repo, Deadline::after(settings.timeout));
-                if !others.wait(&repos, database, || self.run.lock.must_be_held())? {
+                let is_held = || self.run.lock.must_be_held();
+                if !others.publish_for(&lacking, sink, is_held)? {
                     break;
                 }
                 // It may be what one of them waits for.
