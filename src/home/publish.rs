@@ -66,6 +66,19 @@ pub fn publish(shelf: &Shelf, source: &Source, parcels: &[Parcel], by: Deadline)
     let mut records = shelf.records()?;
     let before = Databases::read(shelf, by)?;
     records.must_match(&before.packages, &shelf.dir.join(shelf.file("db")))?;
+    // Another run, on another engine, may have built the same, and been quicker.
+    let is_there = |it: &Parcel| {
+        let name = it.archive.name.as_str();
+        let found = before.packages.find(name);
+        let is_own = records.must_not_be_anothers(source.repo, &[name], shelf.listed);
+        !it.was_there
+            && is_own.is_ok()
+            && found.is_some_and(|found| found.filename == it.filename())
+    };
+    if parcels.iter().all(is_there) {
+        log::info!("another run has published it meanwhile");
+        return Ok(());
+    }
     for parcel in parcels {
         may_be_placed(shelf, source, parcel, &records, &before.packages)?;
     }

@@ -201,6 +201,21 @@ fn one_command_makes_a_repository_that_pacman_installs_from() {
         assert_eq!(&fs::read(&file).unwrap()[257..262], b"ustar", "{plain}");
     }
 
+    // Another run of the same list has built it, too, and was quicker.
+    let copy = home.dir().with_extension("copy");
+    fs::create_dir(&copy).unwrap();
+    let lock = File::create(copy.join(".vieter.lock")).unwrap();
+    lock.lock().unwrap();
+    let mut later = Background::start(home.vieter_into(&copy).arg(&hello));
+    later.wait_for("waiting for another run that publishes");
+    sh_in(&home.dir(), &format!("cp -r vieter '{}'", copy.display()));
+    drop(lock);
+    let (code, log) = later.wait_for_end();
+    assert!(
+        code == Some(0) && log.contains("another run has published it meanwhile"),
+        "{log}"
+    );
+
     // Whoever has a copy of the folder, or a web server on it, can install from it.
     let web = WebServer::start(&home.dir());
     for server in ["file:///repo", &web.url] {
