@@ -28,6 +28,18 @@ impl Checked {
     }
 }
 
+/// Says which runs are on beside one like this.
+fn others(engine: &Engine) -> Result<String> {
+    let containers = engine.labelled_containers()?;
+    let held = lock::held(&containers);
+    let names = held.iter().filter_map(|it| it.names.first());
+    let names: Vec<&str> = names.map(|it| it.trim_start_matches('/')).collect();
+    Ok(match names.is_empty() {
+        true => "none is on".to_owned(),
+        false => format!("others are on: {}", names.join(", ")),
+    })
+}
+
 /// Says how the engine, the server and its list are, and whether a run is on.
 ///
 /// # Errors
@@ -46,7 +58,7 @@ pub fn check(settings: &Settings, mut home: Home) -> Result<Checked> {
             }
             let run = match lock::refuse_if_on(&engine, settings.shard) {
                 Err(error) if error.kind == Kind::Busy => Ok(error.to_string()),
-                other => other.map(|()| "none is on".to_owned()),
+                other => other.and_then(|()| others(&engine)),
             };
             checked.say("run", run);
         }

@@ -4,7 +4,6 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::clock::since_1970;
 use crate::docker::types::ContainerSummary;
 use crate::docker::{Container, Engine, ImageRef, RUN_LABEL};
 use crate::error::{Error, Kind, Result};
@@ -66,17 +65,47 @@ impl<'e> Lock<'e> {
         Lock::named(sandbox, base, name(sandbox.shard))
     }
 
-    /// Takes what shards share on an engine, the kept builder image, once no other has it.
+    /// Takes what shards share on an engine, the kept builder image, once no other has it. `own` has to be held meanwhile.
     ///
     /// # Errors
-    /// Those of the engine, and the time that preparing an image may take.
-    pub fn take_image(sandbox: &Sandbox<'e>, base: &ImageRef) -> Result<Lock<'e>> {
-        let by = Deadline::after(PREPARATION);
+    /// Those of the engine; that preparing an image may not take longer.
+    pub fn take_image(
+        sandbox: &Sandbox<'e>,
+        image: &ImageRef,
+        own: &Container,
+    ) -> Result<Lock<'e>> {
+        let (engine, by) = (sandbox.engine, Deadline::after(PREPARATION));
+        // Who has it, and isn't running: it is about to be, or was killed in that moment.
+        let mut idle: Option<(String, Deadline)> = None;
+        let mut is_first = true;
         loop {
-            match Lock::named(sandbox, base, OF_IMAGE.to_owned()) {
-                Err(error) if error.kind == Kind::Busy && !by.has_passed() => thread::sleep(PAUSE),
-                taken => return taken,
+            let taken = sandbox.start(Some(OF_IMAGE), image, by);
+            let Err(error) = taken else {
+                let name = OF_IMAGE.to_owned();
+                return taken.map(|container| Lock { container, name });
+            };
+            // Podman says nothing but 500 of a name that is taken.
+            let holder = engine.inspect_container(OF_IMAGE, Deadline::after(PATIENCE))?;
+            let is_taken = error.kind == Kind::NameTaken || holder.is_some();
+            if !is_taken || by.has_passed() || !own.is_running(Deadline::after(PATIENCE))? {
+                return Err(error.during("waiting for the builder image"));
             }
+            match (holder.filter(|it| !it.state.running), &idle) {
+                (None, _) => idle = None,
+                (Some(holder), Some((id, by))) if holder.id == *id => {
+                    if by.has_passed() {
+                        engine.remove_container(id)?;
+                    }
+                }
+                (Some(holder), _) => {
+                    let soon = Deadline::after(Duration::from_secs(JUST_NOW));
+                    idle = Some((holder.id, soon));
+                }
+            }
+            if std::mem::take(&mut is_first) {
+                log::info!("waiting for another shard, which has the builder image to itself");
+            }
+            thread::sleep(PAUSE);
         }
     }
 
@@ -98,40 +127,47 @@ impl<'e> Lock<'e> {
         Err(Error::new(Kind::Busy, taken))
     }
 
-    /// Fails if a run that can't be beside this one was there before: one of the whole list beside a shard, or shards of
-    /// different wholes. Those that begin in the same moment see each other, and the first one stays.
+    /// Fails if a run that can't be beside this one holds the engine, too: one of the whole list beside a shard, or shards of
+    /// different wholes. Of two that begin in the same moment one at least sees the other, as each looks after it has taken its own
+    /// lock; if both do, the one of the fewer parts gives way.
     ///
     /// # Errors
-    /// [`Kind::Busy`].
+    /// [`Kind::Busy`]; those of the requests.
     pub fn must_be_alone(
         &self,
+        engine: &Engine,
         shard: Option<Shard>,
         containers: &[ContainerSummary],
     ) -> Result<()> {
-        let place = |it: &ContainerSummary| (it.created, it.id.clone());
-        let own = containers.iter().find(|it| it.id == self.container.id());
-        let excludes = |it: &&ContainerSummary| match (locks(it), shard) {
-            (Some(Some(other)), Some(shard)) => !shard.goes_with(&other),
-            (Some(None), None) | (None, _) => false,
-            (Some(_), _) => true,
+        let parts = |shard: Option<Shard>| shard.map_or(0, |it| it.count());
+        let excludes = |it: &ContainerSummary| {
+            let its = parts(locks(it)?);
+            let is_own = it.id == self.container.id();
+            (!is_own && its != parts(shard)).then_some(its)
         };
-        let was_before = |it: &&ContainerSummary| own.is_none_or(|own| place(it) < place(own));
-        let mut others = containers.iter().filter(|it| is_alive(it));
-        match others.find(|it| excludes(it) && was_before(it)) {
-            None => Ok(()),
-            Some(other) => {
-                let name = other
-                    .names
-                    .first()
-                    .map_or("", |it| it.trim_start_matches('/'));
-                let busy = format!(
-                    "another run, which this one can't be beside, is using this engine: the container {name}"
-                );
-                let advice =
-                    "a run of the whole list has an engine to itself, and shards are of one whole";
-                Err(Error::new(Kind::Busy, busy).advise(advice))
+        let mut held = held(containers).into_iter();
+        let Some((its, other)) = held.find_map(|it| Some((excludes(it)?, it))) else {
+            return Ok(());
+        };
+        if its < parts(shard) {
+            let _ = engine.wait_removed(&other.id, Deadline::after(START));
+            let containers = engine.labelled_containers()?;
+            if !self::held(&containers)
+                .into_iter()
+                .any(|it| excludes(it).is_some())
+            {
+                return Ok(());
             }
         }
+        let name = other
+            .names
+            .first()
+            .map_or("", |it| it.trim_start_matches('/'));
+        let busy = format!(
+            "another run, which this one can't be beside, is using this engine: the container {name}"
+        );
+        let advice = "a run of the whole list has an engine to itself, and shards are of one whole";
+        Err(Error::new(Kind::Busy, busy).advise(advice))
     }
 
     /// Fails if it isn't held any more: another run may take the engine then.
@@ -206,19 +242,26 @@ fn locks(container: &ContainerSummary) -> Option<Option<Shard>> {
     container.names.iter().find_map(|it| of_name(it))
 }
 
-/// Whether a container's run is on: it is running, or is just about to be started.
-fn is_alive(container: &ContainerSummary) -> bool {
-    let age = since_1970().saturating_sub(container.created);
-    container.state == "running" || container.state == "created" && age < JUST_NOW
+/// When the newest of these was made, by the engine's clock: ours is in this list as long as it is held.
+fn newest(containers: &[ContainerSummary]) -> u64 {
+    containers.iter().map(|it| it.created).max().unwrap_or(0)
 }
 
-/// The runs that hold this engine, by their labels.
-pub fn runs(containers: &[ContainerSummary]) -> Vec<String> {
-    let locks = containers
-        .iter()
-        .filter(|it| is_alive(it) && locks(it).is_some());
-    let labels = locks.filter_map(|it| it.labels.as_ref()?.get(RUN_LABEL).cloned());
-    labels.collect()
+/// Whether a container's run is on: it goes on, or is just about to be started.
+fn is_alive(container: &ContainerSummary, newest: u64) -> bool {
+    let age = newest.saturating_sub(container.created);
+    match container.state.as_str() {
+        "exited" | "dead" | "removing" | "stopped" => false,
+        "created" | "configured" | "initialized" => age < JUST_NOW,
+        _ => true,
+    }
+}
+
+/// The lock containers of the runs that hold this engine.
+pub fn held(containers: &[ContainerSummary]) -> Vec<&ContainerSummary> {
+    let newest = newest(containers);
+    let is_one = |it: &&ContainerSummary| is_alive(it, newest) && locks(it).is_some();
+    containers.iter().filter(is_one).collect()
 }
 
 /// Refuses to go on if another run holds the lock of this name; gives the id of a lock container that nobody holds.

@@ -65,7 +65,7 @@ impl Others {
         may_go_on: impl Fn() -> Result<()>,
     ) -> Result<bool> {
         screen::begin("waiting", "for what other shards publish");
-        let pause = PAUSE.min(self.patience.checked_div(10).unwrap_or(PAUSE));
+        let pause = PAUSE.min(self.patience.checked_div(20).unwrap_or(PAUSE));
         loop {
             may_go_on()?;
             if self.has_changed(repos, &database) {

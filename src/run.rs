@@ -109,8 +109,10 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
         }
     }
     if queue.is_empty() {
-        if !summary.has_lines() {
-            log::info!("the list has no repositories for {arch}");
+        match settings.shard {
+            Some(shard) => log::info!("nothing on the list falls to shard {shard}"),
+            None if summary.has_lines() => (),
+            None => log::info!("the list has no repositories for {arch}"),
         }
         let gone = home.gone(&arch, &listed, &Owners::default())?;
         gone.iter()
@@ -285,8 +287,10 @@ impl Run<'_> {
         let soon = || Deadline::after(image::PREPARATION);
         let lock = &self.lock.container;
         self.sandbox.check_limits(lock, soon())?;
-        let containers = sweep::containers(self.sandbox.engine);
-        self.lock.must_be_alone(self.sandbox.shard, &containers)?;
+        let Sandbox { engine, shard, .. } = self.sandbox;
+        // Who else is on has to be known.
+        let containers = engine.labelled_containers()?;
+        self.lock.must_be_alone(engine, *shard, &containers)?;
         let in_use = self.sweep(containers, Whose::Everybodys);
         sweep_images(self.sandbox.engine, &in_use);
         // Before the image is made of that container: what is lent to a build has a place then, too.
@@ -491,6 +495,7 @@ impl Night<'_> {
                 queue.put_back(due);
                 return Ok(true);
             }
+            let before = due.spent;
             let due = Due { spent, ..due };
             if spent >= settings.timeout {
                 tell(line, memory);
@@ -499,6 +504,8 @@ impl Night<'_> {
                 log::info!("{}: {why}", line.name);
                 let due = Due {
                     has_to_wait: false,
+                    // What other shards do may take any time.
+                    spent: if others.is_some() { before } else { spent },
                     ..due
                 };
                 queue.wait(due, Until::Published(handover.published), line);
@@ -523,7 +530,10 @@ impl Night<'_> {
         let is_all = self.settings.list.what.is_empty() && self.settings.shard.is_none();
         let is_whole = is_all && !self.settings.builds.dry_run;
         let prune = self.settings.prune && is_whole;
-        clear_gone(sink, &self.handover.owners, prune, summary)?;
+        // Once, if there are several parts.
+        if self.settings.shard.is_none_or(|it| it.is_first()) {
+            clear_gone(sink, &self.handover.owners, prune, summary)?;
+        }
         if !self.settings.builds.dry_run {
             sink.tell(&summary.tried, is_whole, Deadline::after(PRUNING));
         }

@@ -37,9 +37,9 @@ impl Shard {
         self.index == 1
     }
 
-    /// Whether it can be built beside another one on one engine: only if both are parts of the same whole.
-    pub fn goes_with(&self, other: &Shard) -> bool {
-        self.count == other.count
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.count
     }
 
     /// What stands for it in a container's name.

@@ -12,7 +12,7 @@ use crate::{image, lock};
 pub enum Whose {
     /// What this run has made.
     Own,
-    /// That, and what killed runs have. Only for the one who holds the lock: no other run is on then.
+    /// That, and what killed runs have. Only for one who holds a lock.
     Everybodys,
 }
 
@@ -32,7 +32,11 @@ pub fn sweep(
         None => false,
     };
     // Other shards' are theirs as long as they are on.
-    let runs = lock::runs(&containers);
+    let run_of = |it: &ContainerSummary| it.labels.as_ref()?.get(RUN_LABEL).cloned();
+    let runs: Vec<String> = lock::held(&containers)
+        .into_iter()
+        .filter_map(run_of)
+        .collect();
     let is_anothers = |labels: &Labels| labels.get(RUN_LABEL).is_some_and(|it| runs.contains(it));
     let is_to_go =
         |labels: &Labels| is_own(labels) || (whose == Whose::Everybodys && !is_anothers(labels));

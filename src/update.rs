@@ -97,30 +97,36 @@ fn is_value(value: &str, name: &str) -> bool {
     is_plain && value.len() <= 100 && value.bytes().all(is_allowed)
 }
 
-/// Whether a pkgver may be a commit's id, or have one in it: hosts give those of anybody's fork under the same URL.
+/// Whether a pkgver may be a commit's id, or have one in it: hosts give those of anybody's fork under the same URL. It may stand there
+/// in pieces, which a recipe puts together; eight digits alone are a date.
 fn is_like_an_id(pkgver: &str) -> bool {
-    let runs = pkgver.split(|it: char| !it.is_ascii_hexdigit());
-    let is_like = |run: &str| {
-        let has_letter = run.bytes().any(|it| it.is_ascii_alphabetic());
-        run.len() > 8 || (run.len() >= 7 && has_letter)
-    };
-    runs.into_iter().any(is_like)
+    let is_hex = |it: char| it.is_ascii_hexdigit();
+    let has_letter = |run: &str| run.contains(|it: char| it.is_ascii_alphabetic());
+    let whole: String = pkgver.chars().filter(|it| !"._+~".contains(*it)).collect();
+    let mut pieced = whole.split(|it: char| !is_hex(it));
+    let mut runs = pkgver.split(|it: char| !is_hex(it));
+    pieced.any(|run| run.len() >= 7 && has_letter(run)) || runs.any(|run| run.len() > 8)
 }
 
 /// What a PKGBUILD's update leads from and to; `None` if its change is another, or none.
 pub fn of_pkgbuild(old: &str, new: &str) -> Option<(Values, Values)> {
+    // Bash reads over a NUL, and what stands beside it means something else then.
+    if old.contains('\0') || new.contains('\0') {
+        return None;
+    }
     let (old, new): (Vec<&str>, Vec<&str>) = (lines(old), lines(new));
     if old.len() != new.len() {
         return None;
     }
     let (from, to) = (Values::of(&old)?, Values::of(&new)?);
-    if is_like_an_id(&to.pkgver) && !is_like_an_id(&from.pkgver) {
+    if is_like_an_id(&to.pkgver) {
         return None;
     }
-    let mut has_heredoc = false;
+    // In a heredoc, or as its end, a line means something else; as the rest of another one, too.
+    let (mut has_heredoc, mut goes_on) = (false, false);
     for (place, (before, after)) in old.iter().zip(&new).enumerate() {
-        // In one, or as its end, a line means something else.
-        has_heredoc |= before.contains("<<");
+        has_heredoc |= before.contains("<<") || before.ends_with("<\\");
+        let is_rest = std::mem::replace(&mut goes_on, before.ends_with('\\'));
         let is_version = || {
             // With the same quotes: another one may end a string that began before.
             let is_one = |name: &&str| match (scalar(before, name), scalar(after, name)) {
@@ -129,7 +135,8 @@ pub fn of_pkgbuild(old: &str, new: &str) -> Option<(Values, Values)> {
             };
             VERSION.iter().any(is_one)
         };
-        if before != after && (has_heredoc || !(is_version() || are_sums(&old, &new, place))) {
+        let is_plain = !has_heredoc && !is_rest;
+        if before != after && !(is_plain && (is_version() || are_sums(&old, &new, place))) {
             return None;
         }
     }
@@ -328,6 +335,7 @@ mod tests {
             ("pkgver=1.0", "pkgver=~0"),
             ("pkgver=1.0", "pkgver=99abcde"),
             ("pkgver=1.0", "pkgver=999999999"),
+            ("pkgver=1.0", "pkgver=9.abc_def_012"),
             ("pkgver=1.0", "pkgver=(1.1)"),
             ("pkgver=1.0\npkgrel=1\n", "pkgver=1.1\npkgver=1.2\n"),
             ("pkgver=1.0\n", "pkgver=1.1\npkgver=1.2\n"),
@@ -370,6 +378,17 @@ mod tests {
                 "pkgrel=2",
                 "pkgver=1\n: <<'pkgrel=2'\npkgrel=1\necho evil\n",
             ),
+            (
+                "pkgrel=1",
+                "pkgrel=2",
+                "pkgver=1\n: <\\\n<'pkgrel=2'\npkgrel=1\necho evil\n",
+            ),
+            (
+                "pkgrel=1",
+                "pkgrel=2",
+                "pkgver=1\n: <\0<'pkgrel=2'\npkgrel=1\necho evil\n",
+            ),
+            ("pkgrel=1", "pkgrel=2", "pkgver=1\necho \\\npkgrel=1\n"),
             (
                 "FACADE",
                 "DECADE",

@@ -88,7 +88,9 @@ impl<'e> Workshop<'e> {
         if self.sandbox.shard.is_none() {
             return Ok(None);
         }
-        let lock = Lock::take_image(self.sandbox, &self.settings.base)?;
+        let image = self.builder.as_ref().map(|it| it.image.clone());
+        let image = image.unwrap_or_else(|| self.settings.base.clone());
+        let lock = Lock::take_image(self.sandbox, &image, self.lock)?;
         let kept = image::kept(self.sandbox.engine, self.settings, |made| {
             memory.refreshed(made)
         });
@@ -96,6 +98,9 @@ impl<'e> Workshop<'e> {
         if made(&kept) != made(&self.builder) {
             self.is_used = true;
             self.builder = kept;
+        }
+        if self.builder.is_none() {
+            self.base = image::pull(self.sandbox.engine, &self.settings.base)?;
         }
         Ok(Some(lock))
     }

@@ -346,6 +346,11 @@ fn approvals(values: &Values, given: &Given) -> Result<Option<approvals::Setting
 /// Whether what has gone from the list is removed.
 fn prune(values: &Values, given: &Given) -> Result<bool> {
     let prune = yes_or_no(values, "VIETER_PRUNE", given.prune)?;
+    if prune && values.get("VIETER_SHARD")?.is_some() {
+        return Err(usage(
+            "--prune (VIETER_PRUNE) is for a run of the whole list: a part (--shard, VIETER_SHARD) doesn't know the others'",
+        ));
+    }
     if prune && values.get("VIETER_INTO")?.is_none() {
         return Err(usage(
             "--prune (VIETER_PRUNE) is for --into: a server keeps what it has",

@@ -50,7 +50,8 @@ impl Values<'_> {
 
     /// Whether a value is given, if only an empty one.
     pub fn is_said(&self, name: &str) -> bool {
-        self.flags.contains_key(name) || (self.env)(name).is_some()
+        let twin = format!("{name}_FILE");
+        self.flags.contains_key(name) || (self.env)(name).is_some() || (self.env)(&twin).is_some()
     }
 
     /// The same as [`Values::get`], or what counts if there is none.

@@ -263,8 +263,8 @@ impl Sink<'_> {
             }
             Home::Folder(home) => {
                 let shelf = home.shelf(self, &source.repo.publish_to);
-                publish::publish(&shelf, source, parcels, by)?;
-                *published = published.saturating_add(parcels.len());
+                let placed = publish::publish(&shelf, source, parcels, by)?;
+                *published = published.saturating_add(placed);
                 Ok(())
             }
         }

@@ -57,11 +57,11 @@ impl Parcel<'_> {
     }
 }
 
-/// Publishes archives, all of them or none.
+/// Publishes archives, all of them or none. Gives how many: none if another run has published them meanwhile.
 ///
 /// # Errors
 /// Names and files that are others'; those of the inbox, the file system, repo-add and the sign command.
-pub fn publish(shelf: &Shelf, source: &Source, parcels: &[Parcel], by: Deadline) -> Result<()> {
+pub fn publish(shelf: &Shelf, source: &Source, parcels: &[Parcel], by: Deadline) -> Result<usize> {
     let _lock = shelf.folder.lock(by)?;
     let mut records = shelf.records()?;
     let before = Databases::read(shelf, by)?;
@@ -77,7 +77,7 @@ pub fn publish(shelf: &Shelf, source: &Source, parcels: &[Parcel], by: Deadline)
     };
     if parcels.iter().all(is_there) {
         log::info!("another run has published it meanwhile");
-        return Ok(());
+        return Ok(0);
     }
     for parcel in parcels {
         may_be_placed(shelf, source, parcel, &records, &before.packages)?;
@@ -117,7 +117,8 @@ pub fn publish(shelf: &Shelf, source: &Source, parcels: &[Parcel], by: Deadline)
         .iter()
         .try_for_each(|it| staging.place(&it.filename))?;
     staging.sync()?;
-    tidy(&mut records, &after, &staging)
+    tidy(&mut records, &after, &staging)?;
+    Ok(parcels.len())
 }
 
 /// Removes archives of ours that the database names no more, and remembers which it names.

@@ -79,7 +79,11 @@ impl Job<'_, '_> {
             commit,
             replace: &self.builds.settings.replace,
         };
+        let before = *published;
         sink.publish(&source, &parcels, published, self.by)?;
+        if *published == before {
+            return Ok(Outcome::UpToDate);
+        }
         if self.builds.settings.sums {
             let sums = inbox.sums(members.len(), self.by)?;
             let told = |it: &Parcel| Archived {

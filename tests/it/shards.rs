@@ -47,7 +47,11 @@ fn parts_that_need_each_other_are_built_beside_each_other() {
         let recipe = trivial(name).replace("pkgrel=1", &format!("pkgrel=1\ndepends=({needs})"));
         world.package(name, &recipe);
     }
-    let parts = ["1/2", "2/2"].map(|it| shard(&world, it, &["--timeout", "60"]).spawn());
+    // Both make the builder image, one after the other.
+    let _ = Command::new("docker")
+        .args(["rmi", "-f", "vieter-build:kept"])
+        .output();
+    let parts = ["1/2", "2/2"].map(|it| shard(&world, it, &["--timeout", "120"]).spawn());
     let ended = parts.map(end_of);
     for (place, output) in ended.iter().enumerate() {
         let text = String::from_utf8_lossy(&output.stdout);
@@ -93,6 +97,28 @@ fn a_part_shares_an_engine_with_the_others_of_its_whole_alone() {
     );
     world.package(&slow, &(trivial(&slow) + &waits));
     world.package(&quick, &trivial(&quick));
+    // Beside a run of the whole list there is no part.
+    let mut whole = world.vieter();
+    let whole = whole.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    world.server.wait_for("GET /static/began");
+    world
+        .build(&["--shard", "2/2"])
+        .exits(4)
+        .says("is using this engine: the container vieter-build");
+    fs::write(&go, "").unwrap();
+    assert_eq!(end_of(whole).status.code(), Some(0));
+    fs::remove_file(&go).unwrap();
+    world.package(
+        &slow,
+        &(trivial(&slow) + &waits).replace("pkgrel=1", "pkgrel=2"),
+    );
+    world.package(&quick, &trivial(&quick).replace("pkgrel=1", "pkgrel=2"));
+    world.server.clear_list();
+    for name in [&slow, &quick] {
+        world.list(&world.url(name), "bur");
+    }
+    world.server.take_requests();
+
     let first = shard(&world, "1/2", &[]).spawn();
     world.server.wait_for("GET /static/began");
     for (args, name) in [
@@ -108,7 +134,7 @@ fn a_part_shares_an_engine_with_the_others_of_its_whole_alone() {
     world
         .build(&["--shard", "2/2"])
         .exits(0)
-        .reports(&format!("built       {quick} 1.0-1"));
+        .reports(&format!("built       {quick} 1.0-2"));
     fs::write(&go, "").unwrap();
     let output = end_of(first);
     let text = String::from_utf8_lossy(&output.stdout);
@@ -139,5 +165,5 @@ fn what_no_part_makes_fails_when_nothing_changes_any_more() {
         .build(&["--shard", "2/2"])
         .exits(0)
         .reports("0 built, 0 up to date, 0 failed")
-        .says("shard 2/2: 0 of the list's 1 entries");
+        .says("nothing on the list falls to shard 2/2");
 }
