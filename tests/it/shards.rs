@@ -8,15 +8,15 @@ use vieter::shard::Shard;
 
 use crate::util::*;
 
-/// The part of two that an entry of this name falls to.
-fn part(world: &World, name: &str) -> usize {
+/// The part of so many that an entry of this name falls to.
+fn part(world: &World, name: &str, count: usize) -> usize {
     let key = Key {
         url: world.url(name),
         branch: "main".to_owned(),
         path: String::new(),
     };
-    let has = |it: &usize| format!("{it}/2").parse::<Shard>().unwrap().has(&key);
-    (1..=2).find(has).unwrap()
+    let has = |it: &usize| format!("{it}/{count}").parse::<Shard>().unwrap().has(&key);
+    (1..=count).find(has).unwrap()
 }
 
 /// A name that falls to this part, and begins so.
@@ -24,7 +24,7 @@ fn named(world: &World, start: &str, wanted: usize) -> String {
     let names = (0..).map(|it| format!("{start}{it}"));
     names
         .into_iter()
-        .find(|it| part(world, it) == wanted)
+        .find(|it| part(world, it, 2) == wanted)
         .unwrap()
 }
 
@@ -121,10 +121,11 @@ fn a_part_shares_an_engine_with_the_others_of_its_whole_alone() {
 
     let first = shard(&world, "1/2", &[]).spawn();
     world.server.wait_for("GET /static/began");
+    let third = format!("{}/3", part(&world, &slow, 3));
     for (args, name) in [
         (&["--shard", "1/2"][..], "1-of-2"),
         (&[], "1-of-2"),
-        (&["--shard", "1/3"], "1-of-2"),
+        (&["--shard", &third], "1-of-2"),
     ] {
         world
             .build(args)
@@ -139,7 +140,7 @@ fn a_part_shares_an_engine_with_the_others_of_its_whole_alone() {
     let output = end_of(first);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(
-        text.contains(&format!("built       {slow} 1.0-1")),
+        text.contains(&format!("built       {slow} 1.0-2")),
         "{text}"
     );
     assert_eq!(output.status.code(), Some(0));
