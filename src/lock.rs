@@ -75,33 +75,38 @@ impl<'e> Lock<'e> {
         own: &Container,
     ) -> Result<Lock<'e>> {
         let (engine, by) = (sandbox.engine, Deadline::after(PREPARATION));
-        // Who has it, and isn't running: it is about to be, or was killed in that moment.
+        // Who has taken it, and isn't running: it will be, or was killed in that moment.
         let mut idle: Option<(String, Deadline)> = None;
         let mut is_first = true;
         loop {
-            let taken = sandbox.start(Some(OF_IMAGE), image, by);
-            let Err(error) = taken else {
-                let name = OF_IMAGE.to_owned();
-                return taken.map(|container| Lock { container, name });
+            let error = match sandbox.start(Some(OF_IMAGE), image, by) {
+                Ok(container) => {
+                    let name = OF_IMAGE.to_owned();
+                    return Ok(Lock { container, name });
+                }
+                Err(error) => error,
             };
-            // Podman says nothing but 500 of a name that is taken.
-            let holder = engine.inspect_container(OF_IMAGE, Deadline::after(PATIENCE))?;
-            let is_taken = error.kind == Kind::NameTaken || holder.is_some();
-            if !is_taken || by.has_passed() || !own.is_running(Deadline::after(PATIENCE))? {
+            let found = match refuse_if_held(engine, OF_IMAGE) {
+                Err(busy) if busy.kind == Kind::Busy => None,
+                // Podman says nothing but 500 of a name that is taken.
+                Ok(None) if error.kind != Kind::NameTaken => return Err(error),
+                found => found?,
+            };
+            if by.has_passed() || !own.is_running(Deadline::after(PATIENCE))? {
                 return Err(error.during("waiting for the builder image"));
             }
-            match (holder.filter(|it| !it.state.running), &idle) {
-                (None, _) => idle = None,
-                (Some(holder), Some((id, by))) if holder.id == *id => {
+            idle = match (found, idle) {
+                (Some(id), Some((its, by))) if id == its => {
                     if by.has_passed() {
-                        engine.remove_container(id)?;
+                        engine.remove_container(&id)?;
                     }
+                    Some((id, by))
                 }
-                (Some(holder), _) => {
+                (found, _) => {
                     let soon = Deadline::after(Duration::from_secs(JUST_NOW));
-                    idle = Some((holder.id, soon));
+                    found.map(|id| (id, soon))
                 }
-            }
+            };
             if std::mem::take(&mut is_first) {
                 log::info!("waiting for another shard, which has the builder image to itself");
             }
