@@ -60,7 +60,7 @@ impl Job<'_, '_> {
                     exec.rest().map_err(at(Step::Clone))?;
                     to_review.is_judged = true;
                     if let Some(tip) = &brought.tip
-                        && self.is_approved_update(approvals, approved, tip)?
+                        && self.approve_update(approvals, approved, tip)
                     {
                         chosen = tip.clone();
                         approvals.note_update(repo);
@@ -87,33 +87,29 @@ impl Job<'_, '_> {
         known.to_review(seen, approved?).cloned()
     }
 
-    /// Approves the newest commit if what leads to it is an update, and nothing else.
-    fn is_approved_update(
-        &self,
-        approvals: &Approvals,
-        approved: &Commit,
-        tip: &Commit,
-    ) -> Result<bool, Failure> {
-        let repo = self.task.repo;
+    /// Approves the newest commit if what leads to it is an update, and nothing else. Tells whether it has, or would have in a dry
+    /// run. What can't be judged is no update; and what can't be written isn't approved.
+    fn approve_update(&self, approvals: &Approvals, approved: &Commit, tip: &Commit) -> bool {
+        let (repo, url) = (self.task.repo, self.task.repo.name());
         if repo.kind == RepoKind::Pkgbuild {
-            return Ok(false);
+            return false;
         }
         let change = Change::between(&self.container, repo, Some(approved), tip, self.by);
-        // What can't be judged is none.
-        let change = change.inspect_err(|error| log::warn!("{}: {error}", repo.name()));
+        let change = change.inspect_err(|error| log::warn!("{url}: {error}"));
         let Some(Update { from, to }) = change.ok().and_then(|it| it.as_update()) else {
-            return Ok(false);
+            return false;
         };
-        let (url, from, to) = (repo.name(), from.whole(), to.whole());
+        let (from, to) = (from.whole(), to.whole());
         if self.builds.settings.dry_run {
             log::info!("{url}: would be approved as an update: {from} to {to}, commit {tip}");
-        } else {
-            log::info!("{url}: approved as an update: {from} to {to}, commit {tip}");
-            let version = to.parse().ok();
-            let written = approvals.approve(repo, tip, version.as_ref(), By::Update);
-            written.map_err(at(Step::Clone))?;
+            return true;
         }
-        Ok(true)
+        let written = approvals.approve(repo, tip, to.parse().ok().as_ref(), By::Update);
+        match written {
+            Ok(()) => log::info!("{url}: approved as an update: {from} to {to}, commit {tip}"),
+            Err(ref error) => log::error!("{error}"),
+        }
+        written.is_ok()
     }
 
     /// Reads the PKGBUILD once more: makepkg writes into it what `pkgver()` has found.
