@@ -71,9 +71,9 @@ pub fn publish(shelf: &Shelf, source: &Source, parcels: &[Parcel], by: Deadline)
         let name = it.archive.name.as_str();
         let found = before.packages.find(name);
         let is_own = records.must_not_be_anothers(source.repo, &[name], shelf.listed);
-        !it.was_there
-            && is_own.is_ok()
-            && found.is_some_and(|found| found.filename == it.filename())
+        let is_named = found.is_some_and(|found| found.filename == it.filename());
+        let is_placed = shelf.dir.join(it.filename()).exists();
+        !it.was_there && is_own.is_ok() && is_named && is_placed
     };
     if parcels.iter().all(is_there) {
         log::info!("another run has published it meanwhile");
