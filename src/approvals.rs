@@ -53,6 +53,11 @@ impl Approvals {
     /// Those of the file, and a line that can't be read.
     pub fn open(settings: Settings) -> Result<Approvals> {
         let lines = Lines::read(&settings.file)?;
+        if !folder_of(&settings.file).is_dir() {
+            let what = format!("the approvals {}", settings.file.display());
+            let advice = "does --approved (VIETER_APPROVED) name the right one?";
+            return Err(Error::unusable(what, "there is no such folder").advise(advice));
+        }
         Ok(Approvals {
             commits: RefCell::new(lines.commits),
             updated: RefCell::default(),
@@ -98,7 +103,7 @@ impl Approvals {
         by: By,
     ) -> Result<()> {
         let (key, file) = (Key::of(repo), &self.settings.file);
-        let what = format!("approving {}", key.name());
+        let what = format!("approving {} in {}", key.name(), file.display());
         let beginning = beginning(&key).ok_or_else(|| {
             Error::unusable(&what, "its URL, branch or path can't stand in a line of it")
         })?;
@@ -113,8 +118,7 @@ impl Approvals {
         let file = fs::canonicalize(file)
             .or_else(|_| fs::read_link(file).map(|it| file.with_file_name("").join(it)))
             .unwrap_or_else(|_| file.clone());
-        let dir = file.parent().filter(|it| !it.as_os_str().is_empty());
-        let lock = File::open(dir.unwrap_or(Path::new("."))).map_err(failed)?;
+        let lock = File::open(folder_of(&file)).map_err(failed)?;
         lock.lock().map_err(failed)?;
         let mut lines = Lines::read(&file)?;
         lines.put(key.clone(), line);
@@ -122,6 +126,11 @@ impl Approvals {
         self.commits.borrow_mut().insert(key, commit.clone());
         Ok(())
     }
+}
+
+fn folder_of(file: &Path) -> &Path {
+    let dir = file.parent().filter(|it| !it.as_os_str().is_empty());
+    dir.unwrap_or(Path::new("."))
 }
 
 /// What a line of an entry begins with; `None` if it would be read as something else.

@@ -18,6 +18,9 @@ use crate::words::RepoName;
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 const PAUSE: Duration = Duration::from_secs(30);
 
+/// How many of those that wait are named.
+const NAMED: usize = 5;
+
 /// The pacman repositories that the others publish to, as they were when they were looked at last.
 pub struct Others {
     patience: Duration,
@@ -45,8 +48,12 @@ impl Others {
         sink: &Sink,
         may_go_on: impl Fn() -> Result<()>,
     ) -> Result<bool> {
-        let count = lacking.len();
-        log::info!("waiting for what other shards publish: {count} lack dependencies");
+        let (count, minutes) = (lacking.len(), self.patience.as_secs().div_ceil(60));
+        let names: Vec<String> = lacking.iter().take(NAMED).map(|it| it.name()).collect();
+        let names = names.join(", ");
+        log::info!(
+            "waiting for what other shards publish: {count} lack dependencies, which fail after {minutes} minutes without a change: {names}"
+        );
         let repos = lacking.iter().map(|it| it.publish_to.clone()).collect();
         let patience = self.patience;
         let database = |repo: &_| sink.database(repo, Deadline::after(patience));

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{Result, Write};
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::Path;
 
 /// Writes a file beside its place, and renames it.
@@ -16,6 +17,8 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     file.write_all(bytes)?;
     if let Ok(before) = fs::metadata(path) {
         file.set_permissions(before.permissions())?;
+        // Only root can give it to somebody else.
+        let _ = fchown(&file, Some(before.uid()), Some(before.gid()));
     }
     // After a loss of power, too.
     file.sync_all()?;

@@ -52,7 +52,7 @@ pub fn review(settings: &Settings, asking: Asking, home: Option<Home>) -> Result
     let arch = settings.arch(&engine)?;
     let servers = home.map(|mut it| it.list(&arch)).transpose()?.flatten();
     let (entries, _) = entries(&settings.list, servers, &arch)?;
-    let mut exit_code = 0;
+    let mut failed = 0_usize;
     let (mut repos, looker) = (vec![], Looker::default());
     let mut keys = HashSet::new();
     for entry in entries {
@@ -63,7 +63,7 @@ pub fn review(settings: &Settings, asking: Asking, home: Option<Home>) -> Result
             Entry::Repo(repo) => repos.push(repo),
             Entry::Unusable { name, error } => {
                 log::error!("{name}: {error}");
-                exit_code = 1;
+                failed = failed.saturating_add(1);
             }
         }
     }
@@ -81,7 +81,7 @@ pub fn review(settings: &Settings, asking: Asking, home: Option<Home>) -> Result
             Ok(None) => continue,
             Err(error) => {
                 log::error!("{}: {error}", repo.name());
-                exit_code = 1;
+                failed = failed.saturating_add(1);
                 continue;
             }
         };
@@ -100,14 +100,21 @@ pub fn review(settings: &Settings, asking: Asking, home: Option<Home>) -> Result
             left = left.saturating_add(1);
         }
     }
-    say(&match left {
-        0 => "nothing is left to review\n".to_owned(),
-        1 => "1 left to review\n".to_owned(),
-        left => format!("{left} left to review\n"),
-    });
-    Ok(match (exit_code, left) {
-        (0, 1..) => TO_REVIEW,
-        (exit_code, _) => exit_code,
+    if failed > 0 {
+        say(&format!("{failed} couldn't be looked at\n"));
+    }
+    match left {
+        0 if failed > 0 => (),
+        0 => say("nothing is left to review\n"),
+        left => say(&format!("{left} left to review\n")),
+    }
+    if left > 0 && !is_there() {
+        say("to approve: from a terminal, or what --approve names\n");
+    }
+    Ok(match (failed, left) {
+        (0, 0) => 0,
+        (0, _) => TO_REVIEW,
+        _ => 1,
     })
 }
 
@@ -117,9 +124,14 @@ fn is_approved(repo: &Repo, approvals: &Approvals, looker: &Looker) -> bool {
     approved.is_some_and(|approved| looker.commit(repo) == Some(approved))
 }
 
+/// Whether somebody is there to be asked.
+fn is_there() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
 /// Shows what was found, and what somebody says of it; nobody does who isn't at a terminal.
 fn answer(asking: &Asking, found: &Found) -> Result<Answer> {
-    let is_there = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let is_there = is_there();
     match &asking.pager {
         Some(pager) if is_there && !asking.approve => page(pager, &found.text),
         _ => say(&found.text),

@@ -187,7 +187,8 @@ impl Night<'_> {
             summary.add(line);
         };
         let count = queue.len();
-        let shard = self.settings.shard.filter(|_| !settings.dry_run);
+        let shard = self.settings.shard;
+        let shard = shard.filter(|it| it.count() > 1 && !settings.dry_run);
         let mut others = shard.map(|_| Others::new(settings.timeout));
         loop {
             let Some(due) = queue.next(handover.published) else {
