@@ -11,7 +11,7 @@ use crate::util::{World, run, trivial};
 
 /// How many builds there are, and how long each waits, in seconds.
 const BUILDS: usize = 16;
-const WAITS: u32 = 10;
+const WAITS: u32 = 20;
 
 /// Into how many parts the list falls.
 const PARTS: [usize; 4] = [1, 2, 4, 8];
