@@ -97,10 +97,11 @@ impl<'e> Workshop<'e> {
         let made = |builder: &Option<Builder>| builder.as_ref().map(|it| it.made);
         if made(&kept) != made(&self.builder) {
             self.is_used = true;
+            if kept.is_none() {
+                // It was there, so the base image wasn't needed yet.
+                self.base = image::pull(self.sandbox.engine, &self.settings.base)?;
+            }
             self.builder = kept;
-        }
-        if self.builder.is_none() {
-            self.base = image::pull(self.sandbox.engine, &self.settings.base)?;
         }
         Ok(Some(lock))
     }
