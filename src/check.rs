@@ -77,7 +77,7 @@ pub fn check(settings: &Settings, mut home: Home) -> Result<Checked> {
     }
     if let Some(approvals) = &settings.approvals {
         let opened = Approvals::open(approvals.clone());
-        checked.say("approvals", opened.map(|it| it.len().to_string()));
+        checked.say("approvals", opened.map(|it| it.count().to_string()));
     }
     let (what, is_well) = home.what_is_well();
     match home.list(&arch) {

@@ -177,8 +177,9 @@ struct Sums<'l> {
     array: Option<&'l str>,
     /// Its checksums, without quotes; `SKIP` is one.
     sums: Vec<&'l str>,
-    /// All that stands between them, and behind them.
+    /// Whether it ends the array.
     is_end: bool,
+    /// All that stands between them, and behind them.
     rest: String,
 }
 

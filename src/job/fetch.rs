@@ -32,9 +32,7 @@ impl Job<'_, '_> {
             (Some(_), _) => Wanted::Approved,
         };
         let known = self.known_to_review(approved.as_ref());
-        let is_counted = |it: &&ToReview| it.count.is_some();
-        let counted = known.as_ref().filter(is_counted);
-        let counted = counted.map_or("", |it| it.tip.as_str());
+        let counted = known.as_ref().map_or("", |it| it.tip.as_str());
         let (container, repo, by) = (&self.container, self.task.repo, self.by);
         let begin = |wanted, approved: Option<&Commit>, counted: &str| {
             let begun = bring::begin(container, repo, wanted, approved, counted, by);
@@ -80,11 +78,12 @@ impl Job<'_, '_> {
         Ok(Fetched { pkgbuild, commit })
     }
 
-    /// What is known to come after the approved commit.
+    /// What is known to come after the approved commit, if it was counted: what couldn't be may be by now.
     fn known_to_review(&self, approved: Option<&Commit>) -> Option<ToReview> {
         let known = self.task.known;
         let seen = known.memory.find(self.task.repo)?;
-        known.to_review(seen, approved?).cloned()
+        let to_review = known.to_review(seen, approved?);
+        to_review.filter(|it| it.count.is_some()).cloned()
     }
 
     /// Approves the newest commit if what leads to it is an update, and nothing else. Tells whether it has, or would have in a dry
