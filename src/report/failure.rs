@@ -1,0 +1,109 @@
+//! How a repository failed: the step, the error, and what is remembered of it.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::Line;
+use crate::clock::since_1970;
+use crate::error::{Error, Kind};
+use crate::text::one_line;
+
+/// The steps of a repository's build, in their order. Each is called by its name in lower case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Step {
+    /// Its entry in the list.
+    List,
+    /// A container for it.
+    Container,
+    /// `git clone`, or the download of a PKGBUILD.
+    Clone,
+    /// The keys in `validpgpkeys`.
+    Keys,
+    /// The PKGBUILD's names and version, `pkgver()` included.
+    Version,
+    /// Whether that version is published.
+    Check,
+    /// The packages that the build needs.
+    Dependencies,
+    /// `makepkg`.
+    Build,
+    /// The archives, to where they are published.
+    Publish,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&format!("{self:?}").to_lowercase())
+    }
+}
+
+/// Why a repository failed.
+pub struct Failure {
+    /// Where.
+    pub step: Step,
+    /// How.
+    pub error: Error,
+}
+
+/// What is printed when something couldn't be downloaded, or a key couldn't: by makepkg, by pacman, by what a PKGBUILD runs.
+const NO_DOWNLOAD: [&str; 6] = [
+    "Failure while downloading",
+    "Could not download sources",
+    "failed retrieving file",
+    "failed to retrieve",
+    "unknown public key",
+    "Could not resolve host",
+];
+
+impl Failure {
+    /// Whether it would most likely fail again as long as nothing has changed: neither a network nor a server was in it, nor
+    /// another entry of the list.
+    pub fn may_wait(&self) -> bool {
+        let is_own = match self.error.kind {
+            Kind::Exit(_) => !NO_DOWNLOAD.iter().any(|it| self.error.output.contains(it)),
+            Kind::OutOfTime => self.step == Step::Build,
+            Kind::Unusable => true,
+            _ => false,
+        };
+        is_own && matches!(self.step, Step::Version | Step::Dependencies | Step::Build)
+    }
+}
+
+/// Gives an error the step that it happened at.
+pub fn at(step: Step) -> impl Fn(Error) -> Failure {
+    move |error| Failure { step, error }
+}
+
+/// What is remembered of a failure.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Failed {
+    /// What the line called it: its pkgbase and version, or its URL.
+    pub name: String,
+    /// Where.
+    pub step: Step,
+    /// How, on a line.
+    pub error: String,
+    /// The file with what was printed.
+    pub log: Option<PathBuf>,
+    /// When, in seconds since 1970.
+    pub time: u64,
+}
+
+impl Failed {
+    /// What is remembered of a line's failure.
+    pub fn of(line: &Line, Failure { step, error }: &Failure) -> Failed {
+        if let Some(waits) = &line.facts.waits {
+            return waits.failed.clone();
+        }
+        Failed {
+            name: line.name.clone(),
+            step: *step,
+            error: one_line(&error.to_string(), 300),
+            log: line.facts.log.clone(),
+            time: since_1970(),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! What is told of one repository: what happened to it, and what is known of it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Failed, Failure, Step};
+use crate::clock::{ago, weekday};
+use crate::error::Kind;
+use crate::list::Repo;
+use crate::look::Head;
+
+/// What happened to a repository.
+pub enum Outcome {
+    /// At least one archive was published.
+    Built,
+    /// All that it makes was published already.
+    UpToDate,
+    /// It lacks what would be built now, but for that nothing is to be built (`--dry-run`).
+    WouldBuild,
+    /// Nothing more of it was done.
+    Failed(Failure),
+    /// The run ended before it was done with, and before it was reached if there is no failure.
+    NotBuilt(Option<Failure>),
+    /// Nothing of it was run, as no commit of it is approved that is there: why.
+    Held(String),
+    /// A package that no entry of the list makes any more.
+    Gone,
+    /// One that was removed for that.
+    Removed,
+}
+
+impl Outcome {
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Outcome::Built => "built",
+            Outcome::UpToDate => "up to date",
+            Outcome::WouldBuild => "would build",
+            Outcome::Failed(_) => "failed",
+            Outcome::NotBuilt(_) => "not built",
+            Outcome::Held(_) => "held",
+            Outcome::Gone => "gone",
+            Outcome::Removed => "removed",
+        }
+    }
+}
+
+/// What is known of a repository, beside what happened to it.
+#[derive(Clone, Default)]
+pub struct Facts {
+    /// Its entry of the list.
+    pub entry: Option<Rc<Repo>>,
+    /// The commit that it is of.
+    pub commit: Option<String>,
+    /// Its pkgbase.
+    pub pkgbase: Option<String>,
+    /// The version that it makes.
+    pub version: Option<String>,
+    /// The version that is published, if that was asked.
+    pub published: Option<String>,
+    /// Its packages.
+    pub names: Vec<String>,
+    /// The Git sources that its version depends on; `None` if they can't be known.
+    pub sources: Option<Vec<Head>>,
+    /// That it failed before, and isn't tried again yet.
+    pub waits: Option<Waits>,
+    /// What came after the approved commit.
+    pub to_review: Option<ToReview>,
+    /// Whether its commit was approved in this run, as an update.
+    pub is_update: bool,
+    /// The file with all that was printed.
+    pub log: Option<PathBuf>,
+    /// The archives that were published.
+    pub archives: Vec<Archived>,
+}
+
+impl Facts {
+    /// What there is to say of its approval, as it stands behind its name.
+    fn of_approval(&self) -> String {
+        match &self.to_review {
+            Some(to_review) => format!("  ({to_review})"),
+            None if self.is_update => "  (an update)".to_owned(),
+            None => String::new(),
+        }
+    }
+}
+
+/// A failure that isn't tried again yet.
+#[derive(Clone)]
+pub struct Waits {
+    /// What it was.
+    pub failed: Failed,
+    /// When it is tried again, in seconds since 1970.
+    pub next: u64,
+}
+
+impl fmt::Display for Waits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ago = ago(self.failed.time);
+        write!(f, "{ago}, next try on {}", weekday(self.next))
+    }
+}
+
+/// What came after the approved commit of an entry, and nobody has approved yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToReview {
+    /// The approved commit.
+    pub approved: String,
+    /// The newest one.
+    pub tip: String,
+    /// How many there are between them, if that is known: none if the branch was set back.
+    pub count: Option<u64>,
+    /// Whether it was looked at whether they are an update, and nothing else.
+    pub is_judged: bool,
+}
+
+impl fmt::Display for ToReview {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count {
+            Some(1) => f.write_str("1 commit to review"),
+            Some(0) => f.write_str("its branch was set back; to review"),
+            Some(count) => write!(f, "{count} commits to review"),
+            None => f.write_str("commits to review"),
+        }
+    }
+}
+
+/// An archive that was published.
+#[derive(Clone, Debug, Serialize)]
+pub struct Archived {
+    /// What it is called.
+    pub file: String,
+    /// In bytes.
+    pub size: u64,
+    /// Of its bytes, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// One line of the summary.
+pub struct Line {
+    /// The pkgbase and its version, or, as long as they aren't known, the repository's URL.
+    pub name: String,
+    /// The repository's URL: a name can be anybody's.
+    pub url: String,
+    /// What happened to it.
+    pub outcome: Outcome,
+    /// How long that took.
+    pub took: Duration,
+    /// What else is known of it.
+    pub facts: Facts,
+}
+
+impl Line {
+    /// Of a repository that was never looked at, of this URL.
+    pub fn untouched(url: String, outcome: Outcome) -> Line {
+        let (name, took, facts) = (url.clone(), Duration::ZERO, Facts::default());
+        Line {
+            name,
+            url,
+            outcome,
+            took,
+            facts,
+        }
+    }
+
+    /// Of an entry of which nothing is run, for this reason.
+    pub fn held(repo: &Rc<Repo>, why: String) -> Line {
+        let mut line = Line::untouched(repo.name(), Outcome::Held(why));
+        line.facts.entry = Some(repo.clone());
+        line
+    }
+
+    /// How it failed, if it did.
+    pub fn failure(&self) -> Option<&Failure> {
+        match &self.outcome {
+            Outcome::Failed(failure) | Outcome::NotBuilt(Some(failure)) => Some(failure),
+            _ => None,
+        }
+    }
+
+    /// Whether it is the dependencies that could not be installed: another repository may bring them.
+    pub fn lacks_dependencies(&self) -> bool {
+        self.failure().is_some_and(|it| {
+            it.step == Step::Dependencies && matches!(it.error.kind, Kind::Exit(_) | Kind::Waits)
+        })
+    }
+
+    /// Whether the builder image has to be brought up to date before it can be built.
+    pub fn needs_newer_image(&self) -> bool {
+        self.failure()
+            .is_some_and(|it| it.error.kind == Kind::Outdated)
+    }
+
+    /// Whether it has to come behind all entries that were not looked at yet.
+    pub fn came_early(&self) -> bool {
+        self.failure()
+            .is_some_and(|it| it.error.kind == Kind::Early)
+    }
+
+    /// The URL, if the name isn't that.
+    pub fn url_behind(&self, before: &str) -> String {
+        match self.url == self.name {
+            true => String::new(),
+            false => format!("{before}{}", self.url),
+        }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, took) = (self.outcome.name(), self.took.as_secs_f64());
+        let name = &format!("{}{}", self.name, self.facts.of_approval());
+        if let Outcome::Held(why) = &self.outcome {
+            return write!(f, "{what:<10}  {name}  ({why})");
+        }
+        match self.failure() {
+            Some(Failure { step, .. }) => {
+                let url = self.url_behind("  ");
+                let log = self.facts.log.as_ref().map(|it| it.display());
+                match &self.facts.waits {
+                    Some(waits) => {
+                        let log = log.map_or(String::new(), |it| format!("; log: {it}"));
+                        write!(f, "{what:<10}  {name}  at {step}, {waits}{log}{url}")
+                    }
+                    None => {
+                        let log = log.map_or(String::new(), |it| format!("  log: {it}"));
+                        write!(f, "{what:<10}  {name}  at {step}  {took:.1} s{url}{log}")
+                    }
+                }
+            }
+            None if matches!(self.outcome, Outcome::WouldBuild) => {
+                let published = self.facts.published.as_deref();
+                let published = published.unwrap_or("nothing");
+                write!(f, "{what}  {name}  ({published} is published)  {took:.1} s")
+            }
+            None if self.took.is_zero() => write!(f, "{what:<10}  {name}"),
+            None => write!(f, "{what:<10}  {name}  {took:.1} s"),
+        }
+    }
+}
