@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use vieter::owners::Key;
 use vieter::shard::Shard;
 
+use crate::proxy::{Act, Proxy};
 use crate::util::*;
 
 /// The part of so many that an entry of this name falls to.
@@ -167,4 +168,91 @@ fn what_no_part_makes_fails_when_nothing_changes_any_more() {
         .exits(0)
         .reports("0 built, 0 up to date, 0 failed")
         .says("nothing on the list falls to shard 2/2");
+}
+
+#[test]
+fn a_part_that_is_killed_with_the_builder_image_gives_it_free() {
+    let world = World::new();
+    let (one, two) = (named(&world, "one", 1), named(&world, "two", 2));
+    for name in [&one, &two] {
+        world.package(name, &trivial(name));
+    }
+    let proxy = Proxy::start(&world, |text| {
+        match text.starts_with("POST") && text.contains("/commit?") {
+            true => Act::Hold,
+            false => Act::Pass,
+        }
+    });
+    let at_commit = ["--fresh", "--docker-host", &proxy.host];
+    let killed = Background::start(world.vieter().args(["--shard", "1/2"]).args(at_commit));
+    proxy.wait();
+    let mut waiting = Background::start(world.vieter().args(["--shard", "2/2", "--fresh"]));
+    waiting.wait_for("waiting for another shard, which has the builder image to itself");
+    killed.kill();
+    let (code, log) = waiting.wait_for_end();
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(world.server.accepted(), [format!("{two} 1.0-1")]);
+    assert_swept_by_the_next_run(&world);
+}
+
+/// What isn't safe, as it stands in the README: nobody knows what other parts make, and each sends it in its own time.
+#[test]
+fn one_name_that_two_parts_publish_at_once_is_what_an_old_server_hangs_over() {
+    let world = World::new();
+    for entry in [named(&world, "first", 1), named(&world, "second", 2)] {
+        world.package(&entry, &trivial("same"));
+    }
+    // The first isn't filed yet when the second comes.
+    let held = world.server.hold();
+    let start = |it| Background::start(world.vieter().args(["--shard", it]));
+    let parts = ["1/2", "2/2"].map(start);
+    world.server.wait_until_wedged();
+    let (containers, _) = left_behind();
+    parts.into_iter().for_each(Background::kill);
+    drop(held);
+    assert_eq!(world.server.accepted(), <[String; 0]>::default());
+    let posts = world.server.take_requests();
+    let posts = posts.iter().filter(|it| it.starts_with("POST"));
+    // And nobody has sent it again to a server that doesn't answer.
+    assert_eq!(posts.count(), 2);
+    assert_gone(&containers);
+}
+
+#[test]
+fn one_name_that_two_parts_publish_at_once_is_one_entrys_in_a_folder() {
+    let world = World::new();
+    let into = world.dir.path().join("repo");
+    let entries = [named(&world, "first", 1), named(&world, "second", 2)];
+    let mut list = String::new();
+    for entry in &entries {
+        world.package(entry, &trivial("same"));
+        list += &format!("{} branch=main\n", world.url(entry));
+    }
+    let file = world.dir.path().join("list");
+    fs::write(&file, list).unwrap();
+    let part = |it: &str| {
+        let mut command = shard(&world, it, &[]);
+        command
+            .env_remove("VIETER_ADDRESS")
+            .env_remove("VIETER_API_KEY");
+        command
+            .arg("--into")
+            .arg(&into)
+            .arg("--list")
+            .arg(&file)
+            .spawn()
+    };
+    let ended = ["1/2", "2/2"].map(part).map(end_of);
+    let mut codes = ended.each_ref().map(|it| it.status.code());
+    codes.sort_unstable();
+    assert_eq!(codes, [Some(0), Some(1)]);
+    for output in &ended {
+        let text = String::from_utf8_lossy(&output.stdout);
+        let log = String::from_utf8_lossy(&output.stderr);
+        match output.status.code() {
+            Some(0) => assert!(text.contains("built       same 1.0-1"), "{text}{log}"),
+            _ => assert!(log.contains("it belongs to "), "{text}{log}"),
+        }
+    }
+    assert_nothing_left();
 }

@@ -7,8 +7,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
@@ -25,8 +25,14 @@ struct State {
     key: Mutex<String>,
     /// The list, in its order, as `(uuid, repository)`.
     repos: Mutex<Vec<(String, Value)>>,
-    /// One publish at a time: two of the same package would wedge the real one.
-    publishing: Mutex<()>,
+    /// Who files a package; tests hold it, too.
+    filing: Mutex<()>,
+    /// The packages that are being published.
+    publishing: Mutex<Vec<String>>,
+    /// How many were received, which names their files.
+    received: AtomicUsize,
+    /// Whether one package was published twice at once, which the real one doesn't survive: nothing is answered any more.
+    is_wedged: AtomicBool,
     /// What was published, in its order: each time, however often.
     accepted: Mutex<Vec<String>>,
     requests: Mutex<Vec<String>>,
@@ -103,7 +109,10 @@ impl Standin {
             dir: dir.to_owned(),
             key: Mutex::new(key.to_owned()),
             repos: Mutex::default(),
+            filing: Mutex::default(),
             publishing: Mutex::default(),
+            received: AtomicUsize::new(0),
+            is_wedged: AtomicBool::new(false),
             accepted: Mutex::default(),
             requests: Mutex::default(),
             requested: Condvar::new(),
@@ -165,6 +174,21 @@ impl Standin {
         let requested = &self.state.requested;
         let waited = requested.wait_timeout_while(requests, bound, has_not_come);
         assert!(!waited.unwrap().1.timed_out(), "no {start} has come");
+    }
+
+    /// Keeps packages from being filed as long as the answer lives.
+    pub fn hold(&self) -> MutexGuard<'_, ()> {
+        self.state.filing.lock().unwrap()
+    }
+
+    /// Waits until one package was published twice at once.
+    pub fn wait_until_wedged(&self) {
+        let requests = self.state.requests.lock().unwrap();
+        let is_well = |_: &mut Vec<String>| !self.state.is_wedged.load(Ordering::Relaxed);
+        let bound = Duration::from_secs(400);
+        let requested = &self.state.requested;
+        let waited = requested.wait_timeout_while(requests, bound, is_well);
+        assert!(!waited.unwrap().1.timed_out(), "nothing has wedged it");
     }
 
     /// Serves this text as `/<repo>/<arch>/<file>`.
@@ -232,6 +256,7 @@ impl State {
         let line = format!("{} {}", request.method, request.path);
         self.requests.lock().unwrap().push(line.clone());
         self.requested.notify_all();
+        self.hang_if_wedged();
         let out = &stream;
         match self.take_fault(&line) {
             None => self.answer(&request, authorised, &mut reader, out),
@@ -453,17 +478,24 @@ impl State {
             }
             return Ok(true);
         }
-        let _one_at_a_time = self.publishing.lock().unwrap();
-        let upload = self.dir.join("upload");
+        let number = self.received.fetch_add(1, Ordering::Relaxed);
+        let upload = self.dir.join(format!("upload-{number}"));
         let received = io::copy(&mut body.take(length), &mut File::create(&upload)?)?;
-        if received < length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        let filed = match received < length {
+            true => Err(io::ErrorKind::UnexpectedEof.into()),
+            false => self.file(repo, &upload),
+        };
+        fs::remove_file(&upload)?;
+        filed
+    }
+
+    /// Files what was received.
+    fn file(&self, repo: &str, upload: &Path) -> io::Result<bool> {
         // As careless as the real one: of what is there twice, .PKGINFOs included, the last counts, and names and
         // architectures become paths as they are. Only the tests' own folder isn't left.
         let info = Command::new("bsdtar")
             .args(["-xOf"])
-            .arg(&upload)
+            .arg(upload)
             .arg(".PKGINFO")
             .stderr(Stdio::null())
             .output()?;
@@ -483,6 +515,43 @@ impl State {
         if format!("{name}/{version}/{arch}").matches("..").count() > 2 {
             return Ok(false);
         }
+        let publishing = format!("{repo}/{name}");
+        let is_there = {
+            let mut all = self.publishing.lock().unwrap();
+            all.push(publishing.clone());
+            all.iter().filter(|it| **it == publishing).count() > 1
+        };
+        if is_there {
+            eprintln!("stand-in: two publishes of {publishing} at once: it hangs from now on");
+            let _requests = self.requests.lock().unwrap();
+            self.is_wedged.store(true, Ordering::Relaxed);
+            self.requested.notify_all();
+        }
+        self.hang_if_wedged();
+        let filed = {
+            let _one_at_a_time = self.filing.lock().unwrap();
+            self.hang_if_wedged();
+            self.file_as(repo, upload, [name, version, arch])
+        };
+        self.publishing
+            .lock()
+            .unwrap()
+            .retain(|it| *it != publishing);
+        filed
+    }
+
+    fn hang_if_wedged(&self) {
+        while self.is_wedged.load(Ordering::Relaxed) {
+            thread::park();
+        }
+    }
+
+    fn file_as(
+        &self,
+        repo: &str,
+        upload: &Path,
+        [name, version, arch]: [&str; 3],
+    ) -> io::Result<bool> {
         let what = format!("{name} {version}");
         self.accepted.lock().unwrap().push(what);
         // `any` is filed under the default architecture, and under those that are there.
@@ -500,7 +569,7 @@ impl State {
         for filed_under in archs {
             let dir = self.dir.join(repo).join(filed_under);
             fs::create_dir_all(dir.join(".names"))?;
-            fs::copy(&upload, dir.join(&file))?;
+            fs::copy(upload, dir.join(&file))?;
             let marker = dir.join(".names").join(name);
             if let Ok(before) = fs::read_to_string(&marker) {
                 let old = before.lines().nth(1).unwrap_or("");

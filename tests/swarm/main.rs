@@ -120,18 +120,70 @@ fn make_packages(git: &Path, server: &Standin) {
             0 => String::new(),
             _ => format!("p{:02}", number - 1),
         };
-        let dir = git.join(&name);
-        fs::create_dir_all(&dir).unwrap();
-        let recipe = format!(
-            "pkgname={name}\npkgver=1\npkgrel=1\narch=(any)\ndepends=({needs})\nbuild() {{ sleep 2; }}\n\
-             package() {{ install -d \"$pkgdir/usr/share/{name}\"; }}\n"
-        );
-        fs::write(dir.join("PKGBUILD"), recipe).unwrap();
-        let commit = "git init -q -b main . && git add -A && git -c user.name=t -c user.email=t@t commit -qm it";
-        sh(&format!("cd '{}' && {commit}", dir.display()));
-        let url = format!("git://{HOST}/{name}");
-        server.list(json!({"url": url, "branch": "main", "arch": ["x86_64"], "repo": "bur"}));
+        make_package(git, server, &name, &needs, "sleep 2");
     }
+}
+
+/// Makes a package, and an entry of the list.
+fn make_package(git: &Path, server: &Standin, name: &str, needs: &str, build: &str) {
+    let dir = git.join(name);
+    fs::create_dir_all(&dir).unwrap();
+    let recipe = format!(
+        "pkgname={name}\npkgver=1\npkgrel=1\narch=(any)\ndepends=({needs})\nbuild() {{ {build}; }}\n\
+         package() {{ install -d \"$pkgdir/usr/share/{name}\"; }}\n"
+    );
+    fs::write(dir.join("PKGBUILD"), recipe).unwrap();
+    let commit =
+        "git init -q -b main . && git add -A && git -c user.name=t -c user.email=t@t commit -qm it";
+    sh(&format!("cd '{}' && {commit}", dir.display()));
+    let url = format!("git://{HOST}/{name}");
+    server.list(json!({"url": url, "branch": "main", "arch": ["x86_64"], "repo": "bur"}));
+}
+
+/// Asserts that the same part on two machines at once publishes nothing twice: who comes second finds it there.
+fn build_one_part_on_two_machines(dir: &Path, git: &Path, engines: &[Engine; 2]) {
+    let server = Standin::start(&format!("{HOST}:0"), &dir.join("other"), "s3cret").unwrap();
+    let url = server.url();
+    let waits = format!(
+        "curl -s {url}/static/began-$WHO; until curl -fso /dev/null {url}/static/go-$WHO; do sleep 0.1; done"
+    );
+    make_package(git, &server, "twice", "", &waits);
+    let go = dir.join("other/static");
+    fs::create_dir_all(&go).unwrap();
+    let base = sh("echo \"$BASE_IMAGE\"");
+    let mirror = format!("http://{HOST}:5079/{base}");
+    let runs: Vec<Child> = engines
+        .iter()
+        .map(|engine| {
+            Command::new(root().join("target/static/vieter"))
+                .args(["build", "--shard", "1/1", "--network", "host"])
+                .args(["--base-image", &base, "--mirror", &mirror])
+                .args(["--env", &format!("WHO={}", engine.name)])
+                .env_clear()
+                .envs([
+                    ("VIETER_ADDRESS", url.as_str()),
+                    ("VIETER_API_KEY", "s3cret"),
+                ])
+                .env("DOCKER_HOST", &engine.address)
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for engine in engines {
+        server.wait_for(&format!("GET /static/began-{}", engine.name));
+    }
+    let counts = [
+        "1 built, 0 up to date, 0 failed",
+        "0 built, 1 up to date, 0 failed",
+    ];
+    for ((engine, run), counts) in engines.iter().zip(runs).zip(counts) {
+        fs::write(go.join(format!("go-{}", engine.name)), "").unwrap();
+        let output = run.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains(counts), "{text}");
+    }
+    assert_eq!(server.accepted(), ["twice 1-1"]);
 }
 
 #[test]
@@ -165,6 +217,8 @@ fn what_a_dead_machine_leaves_is_done_elsewhere_and_each_version_is_published_on
             .status
             .success()
     });
+
+    build_one_part_on_two_machines(dir.path(), &git, &engines);
 
     // The documented file, and what these engines have at another place.
     let base = sh("echo \"$BASE_IMAGE\"");
