@@ -7,12 +7,14 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::clock::{since_1970, utc};
 use crate::error::{Error, Result};
+use crate::http::Deadline;
 use crate::list::Repo;
 use crate::owners::Key;
-use crate::replace::replace;
+use crate::replace::{lock, replace};
 use crate::text::{masked, one_line};
 use crate::words::{Commit, Version};
 
@@ -33,6 +35,9 @@ pub struct Approvals {
     /// What was approved as an update, since it was opened.
     updated: RefCell<HashSet<Key>>,
 }
+
+/// How long somebody else may change it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why an entry is held that isn't in the file.
 pub const NOT_APPROVED: &str = "no commit of it is approved; vieter review shows what there is";
@@ -113,8 +118,9 @@ impl Approvals {
         let file = fs::canonicalize(file)
             .or_else(|_| fs::read_link(file).map(|it| file.with_file_name("").join(it)))
             .unwrap_or_else(|_| file.clone());
-        let lock = File::open(folder_of(&file)).map_err(failed)?;
-        lock.lock().map_err(failed)?;
+        let folder = File::open(folder_of(&file)).map_err(failed)?;
+        let waiting = format!("{what}: waiting for who has locked its folder");
+        lock(&folder, &waiting, Deadline::after(PATIENCE)).map_err(failed)?;
         let mut lines = Lines::read(&file)?;
         lines.put(key.clone(), line);
         replace(&file, lines.text().as_bytes()).map_err(failed)?;
@@ -300,6 +306,31 @@ mod tests {
         lines.put(key("https://a"), "A".to_owned());
         let expected = format!("# ours\nA\nB\n\n# rest\nC\nhttps://d {A}\nE\n");
         assert_eq!(lines.text(), expected);
+    }
+
+    #[test]
+    fn none_is_lost_of_those_that_approve_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("approved");
+        let approve = |url: String| {
+            let list = format!("{url}\n");
+            let (repo, arch) = ("mine".parse().unwrap(), "any".parse().unwrap());
+            let list = crate::list::read_from(list.as_bytes(), "L", &repo, &arch).unwrap();
+            let Some(crate::list::Entry::Repo(repo)) = list.entries.first() else {
+                panic!("no entry");
+            };
+            let (file, updates) = (file.clone(), false);
+            let approvals = Approvals::open(Settings { file, updates }).unwrap();
+            let approved = approvals.approve(repo, &A.parse().unwrap(), None, By::Person);
+            approved.unwrap();
+        };
+        let approve = &approve;
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                scope.spawn(move || approve(format!("https://x/{number}")));
+            }
+        });
+        assert_eq!(Lines::read(&file).unwrap().commits.len(), 8);
     }
 
     #[test]

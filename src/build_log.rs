@@ -48,7 +48,7 @@ impl BuildLog {
     /// Those of the file system.
     pub fn begin(dir: &Path, entry: &str, name: &str) -> Result<BuildLog> {
         let time = utc(since_1970()).replace(['-', ':'], "");
-        let path = dir.join(file_name(name, &time));
+        let path = free(dir, name, &time);
         let open = || {
             fs::create_dir_all(dir)?;
             let mut options = OpenOptions::new();
@@ -97,7 +97,7 @@ impl BuildLog {
     pub fn is_called(&self, pkgbase: &str, version: &str) {
         let mut log = self.written();
         let name = format!("{}-{}", cut(pkgbase), cut(version));
-        let path = log.dir.join(file_name(&name, &log.time));
+        let path = free(&log.dir, &name, &log.time);
         if fs::rename(&log.path, &path).is_ok() {
             log.path = path;
         }
@@ -179,6 +179,16 @@ fn entry_of(path: &Path) -> io::Result<String> {
     BufReader::new(File::open(path)?).read_line(&mut line)?;
     let entry = line.trim_end().strip_prefix(ENTRY);
     Ok(entry.unwrap_or_default().to_owned())
+}
+
+/// The place of a file that isn't there yet: two entries may be called the same in one second.
+fn free(dir: &Path, name: &str, time: &str) -> PathBuf {
+    let numbered = (2..).map(|n| format!("{time}-{n}"));
+    let mut times = std::iter::once(time.to_owned()).chain(numbered);
+    let place = |time: &String| dir.join(file_name(name, time));
+    let is_free = |path: &PathBuf| path.symlink_metadata().is_err();
+    let found = times.find_map(|time| Some(place(&time)).filter(is_free));
+    found.unwrap_or_else(|| place(&time.to_owned()))
 }
 
 /// What a file is called.

@@ -58,6 +58,28 @@ pub fn utc(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// The time of a date as HTTP has it (RFC 9110, section 5.6.7), in seconds since 1970: `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub fn of_http_date(text: &str) -> Option<u64> {
+    let (_, date) = text.split_once(", ")?;
+    let words: Vec<&str> = date.split([' ', ':']).collect();
+    let [day, month, year, hour, minute, second, "GMT"] = words.as_slice() else {
+        return None;
+    };
+    let months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec";
+    let month = months
+        .split(' ')
+        .position(|it| it == *month)?
+        .checked_add(1)?;
+    let wanted = format!("{year}-{month:02}-{day}T{hour}:{minute}:{second}Z");
+    // Times are in the order of their texts, up to the year 6325: each bit of it, from the largest one on.
+    let bits = (0..37).rev().map(|bit| 1_u64 << bit);
+    let time = bits.fold(0, |time, bit| match utc(time | bit) <= wanted {
+        true => time | bit,
+        false => time,
+    });
+    (utc(time) == wanted).then_some(time)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +116,22 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00Z"),
         ] {
             assert_eq!(utc(seconds), text);
+        }
+    }
+
+    #[test]
+    fn a_date_of_https_is_a_time() {
+        for (text, seconds) in [
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+            ("Tue, 31 Dec 2024 23:59:59 GMT", Some(1_735_689_599)),
+            ("Sun, 31 Feb 2024 00:00:00 GMT", None),
+            ("Sun, 06 ovD 1994 08:49:37 GMT", None),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", None),
+            ("Sun, 06 Nov 9999999 08:49:37 GMT", None),
+            ("soon", None),
+        ] {
+            assert_eq!(of_http_date(text), seconds, "{text}");
         }
     }
 }

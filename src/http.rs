@@ -11,6 +11,7 @@ use ureq::http::{self, Method, Response};
 use ureq::typestate::AgentScope;
 use ureq::{Agent, AsSendBody, Body, BodyReader};
 
+use crate::clock::{of_http_date, since_1970};
 use crate::error::{Error, Kind, Result};
 use crate::text::one_line;
 
@@ -124,6 +125,12 @@ impl Answer {
         self.http.status().as_u16()
     }
 
+    /// An error's words about what this answer has in it, which may repeat the secret that it was sent.
+    pub fn hides(&self) -> impl Fn(String) -> String + use<> {
+        let secret = self.secret.clone();
+        move |words| without(&words, &secret)
+    }
+
     /// The body, as it comes.
     pub fn into_reader(self) -> BodyReader<'static> {
         self.http.into_body().into_reader()
@@ -166,20 +173,30 @@ impl Answer {
             Some(value.to_owned())
         };
         let (location, retry_after) = (header("location"), header("retry-after"));
-        let seconds = retry_after.and_then(|it| it.trim().parse().ok());
+        let in_seconds = |it: &str| {
+            let until = || Some(of_http_date(it)?.saturating_sub(since_1970()));
+            it.parse().ok().or_else(until)
+        };
+        let seconds = retry_after.and_then(|it| in_seconds(it.trim()));
         let mut body = vec![];
         // What has come of it until it breaks off will do.
         let _ = self.into_reader().take(MAX_REFUSAL).read_to_end(&mut body);
         let message = serde_json::from_slice(&body).map(|it: Refusal| it.message);
         let message = message.unwrap_or_else(|_| String::from_utf8_lossy(&body).into_owned());
-        let mut said = format!("{} {message}", location.unwrap_or_default());
-        if !secret.is_empty() {
-            said = said.replace(&secret, "***");
-        }
+        let said = format!("{} {message}", location.unwrap_or_default());
+        let said = without(&said, &secret);
         let text = format!("{what}: answered {status}: {}", one_line(&said, 500));
         let mut error = Error::new(Kind::Status(status), text);
         error.retry_after = Duration::from_secs(seconds.unwrap_or(0));
         error
+    }
+}
+
+/// The same text without the secret, if there is one.
+fn without(text: &str, secret: &str) -> String {
+    match secret.is_empty() {
+        true => text.to_owned(),
+        false => text.replace(secret, "***"),
     }
 }
 

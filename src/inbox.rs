@@ -19,11 +19,16 @@ pub const FOLDER: &str = "/vieter";
 /// Where makepkg puts archives, in a build's container.
 const PKGDEST: &str = "/build/packages/.";
 
-/// The most that is carried of a build: more archives than a PKGBUILD may name, and 16 GiB.
+/// The most that is carried of a build: more archives than a PKGBUILD may name, with a signature each, and 16 GiB.
 const BOUNDS: Bounds = Bounds {
-    files: 1100,
+    files: 2200,
     bytes: 16 << 30,
 };
+
+/// What may stand behind `.pkg.tar`: what makepkg can make (makepkg.conf(5), PKGEXT). A web server may run what has another ending.
+const ENDINGS: [&str; 10] = [
+    "", ".gz", ".bz2", ".xz", ".zst", ".lzo", ".lrz", ".lz4", ".lz", ".Z",
+];
 
 /// The folder in a container.
 pub struct Inbox<'a> {
@@ -94,7 +99,14 @@ impl Inbox<'_> {
     pub fn sums(&self, count: usize, by: Deadline) -> Result<Vec<String>> {
         let printed = self.ask(&SUMS, &[FOLDER, &count.to_string()], by)?;
         let sum = |line: &str| line.split(' ').next().map(str::to_owned);
-        Ok(printed.lines().filter_map(sum).collect())
+        let sums: Vec<String> = printed.lines().filter_map(sum).collect();
+        match sums.len() == count {
+            true => Ok(sums),
+            false => Err(Error::unusable(
+                "sha256sum",
+                "it gave another number of sums",
+            )),
+        }
     }
 
     /// Opens the archive at this place, from its beginning; as often as it has to be. It ends only where it should.
@@ -201,20 +213,15 @@ impl Inbox<'_> {
     }
 }
 
-/// Whether a file in PKGDEST is a package archive, by what it is called: flat, `.pkg.tar` with at most one more ending,
-/// and no signature.
+/// Whether a file in PKGDEST is a package archive, by what it is called: flat, `.pkg.tar` and an ending that makepkg knows.
 fn is_archive(member: &Member) -> bool {
     let name = file_name(member);
     let is_odd = |c: char| c.is_control() || c.is_whitespace() || c == '/';
     let Some((stem, ending)) = name.rsplit_once(".pkg.tar") else {
         return false;
     };
-    let compression = ending.strip_prefix('.').unwrap_or("none");
-    let is_compression = (ending.is_empty() || ending.starts_with('.'))
-        && !compression.is_empty()
-        && compression.bytes().all(|it| it.is_ascii_alphanumeric());
     let is_named = !stem.is_empty() && !name.starts_with('.') && !name.contains(is_odd);
-    is_named && is_compression && compression != "sig"
+    is_named && ENDINGS.contains(&ending)
 }
 
 /// What a file in PKGDEST is called: the engine says in which folder.
@@ -254,6 +261,8 @@ mod tests {
         for name in [
             "a.pkg.tar.zst.sig",
             "a.pkg.tar.sig",
+            "a.pkg.tar.php",
+            "a.pkg.tar.zst.html",
             ".pkg.tar.zst",
             "a.pkg.tarball",
             "a.pkg.tar.z-t",

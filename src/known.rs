@@ -68,7 +68,9 @@ impl Known<'_> {
             Some(Some(approved)) if approved != tip => {
                 let to_review = self
                     .to_review(seen, &approved)
-                    .filter(|it| it.tip == tip.as_str());
+                    .filter(|it| it.tip == tip.as_str())
+                    // What couldn't be counted is counted again in a day.
+                    .filter(|it| it.count.is_some() || seen.is_of_today());
                 if to_review.is_none() {
                     return Glance::Unknown;
                 }

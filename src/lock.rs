@@ -182,7 +182,15 @@ impl<'e> Lock<'e> {
     pub fn must_be_held(&self) -> Result<()> {
         let why = "it is gone, so another run may take this engine; something removed it or cut the \
             connection to it (a proxy's idle timeout?)";
-        match self.is_held()? {
+        // An engine that stumbles once is no reason to end a night.
+        let is_held = match self.is_held() {
+            Err(error) if matches!(error.kind, Kind::Status(500..)) => {
+                log::warn!("{error}; asking once more");
+                self.is_held()
+            }
+            answer => answer,
+        };
+        match is_held? {
             true => Ok(()),
             false => Err(Error::unusable(
                 format!("the lock container {}", self.name),

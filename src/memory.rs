@@ -16,6 +16,7 @@ use crate::look::Head;
 use crate::owners::{Key, Listed, Owners, belongs_to, names_of};
 use crate::replace::replace;
 use crate::report::{Failed, Line, Outcome, ToReview};
+use crate::text::one_line;
 use crate::words::Arch;
 
 /// The longest wait, and how long a look counts, in days.
@@ -93,9 +94,30 @@ impl Waiting {
 impl Seen {
     /// Whether it was looked at lately: once a week a container does, whatever is remembered.
     pub fn is_recent(&self) -> bool {
+        self.is_younger(WEEK)
+    }
+
+    /// Whether it was looked at within a day.
+    pub fn is_of_today(&self) -> bool {
+        self.is_younger(1)
+    }
+
+    fn is_younger(&self, days: u64) -> bool {
         let age = since_1970().checked_sub(self.looked);
-        let week = WEEK.saturating_mul(DAY).saturating_sub(HOUR);
-        age.is_some_and(|it| it < week)
+        let most = days.saturating_mul(DAY).saturating_sub(HOUR);
+        age.is_some_and(|it| it < most)
+    }
+
+    /// Makes fit for a log what is shown of it: whoever can write the file may have written anything.
+    fn make_fit(&mut self) {
+        self.pkgbase = one_line(&self.pkgbase, 300);
+        self.version = one_line(&self.version, 300);
+        if let Some(Waiting { failed, .. }) = &mut self.waiting {
+            failed.name = one_line(&failed.name, 600);
+            failed.error = one_line(&failed.error, 300);
+            let log = failed.log.take();
+            failed.log = log.map(|it| one_line(&it.to_string_lossy(), 4096).into());
+        }
     }
 
     fn has(&self, name: &str) -> bool {
@@ -268,7 +290,12 @@ impl Memory {
 fn read(path: &Path) -> Result<Text> {
     let bad = |why: String| Error::unusable(format!("reading the state {}", path.display()), why);
     match fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string())),
+        Ok(bytes) => {
+            let text: serde_json::Result<Text> = serde_json::from_slice(&bytes);
+            let mut text = text.map_err(|error| bad(error.to_string()))?;
+            text.entries.values_mut().for_each(Seen::make_fit);
+            Ok(text)
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Text::default()),
         Err(error) => Err(bad(error.to_string())),
     }

@@ -18,6 +18,9 @@ use crate::words::RepoName;
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 const PAUSE: Duration = Duration::from_secs(30);
 
+/// How long a database may take.
+const LOOK: Duration = Duration::from_secs(120);
+
 /// How many of those that wait are named.
 const NAMED: usize = 5;
 
@@ -38,6 +41,15 @@ impl Others {
         }
     }
 
+    /// Looks at where an entry publishes to, if nobody has yet: only what changes from now on is a reason to try it.
+    pub fn look(&mut self, repo: &Repo, sink: &Sink) {
+        let place = &repo.publish_to;
+        if !self.databases.contains_key(place) {
+            let database = |repo: &_| sink.database(repo, Deadline::after(LOOK));
+            self.has_changed(&HashSet::from([place.clone()]), &database);
+        }
+    }
+
     /// Waits until the others have published something to where one of these entries publishes to, which may be what it lacks.
     ///
     /// # Errors
@@ -55,13 +67,12 @@ impl Others {
             "waiting for what other shards publish: {count} lack dependencies, which fail after {minutes} minutes without a change: {names}"
         );
         let repos = lacking.iter().map(|it| it.publish_to.clone()).collect();
-        let patience = self.patience;
-        let database = |repo: &_| sink.database(repo, Deadline::after(patience));
+        let database = |repo: &_| sink.database(repo, Deadline::after(LOOK));
         self.wait(&repos, database, may_go_on)
     }
 
     /// Waits until the database of one of these repositories is another one than when it was looked at last, and tells whether it is
-    /// worth trying what waits. The first time, it is: nobody has looked since that was tried.
+    /// worth trying what waits. If nobody has looked yet, it is: something may have come since that was tried.
     ///
     /// # Errors
     /// Those of `may_go_on`, which is asked before each look.
@@ -131,6 +142,11 @@ mod tests {
         assert!(others.wait(&repos, database, || Ok(())).unwrap());
         assert_eq!(looks.get(), 4);
         assert!(!others.wait(&repos, database, || Ok(())).unwrap());
+        // What was looked at before is a change only if it has changed since.
+        let mut others = Others::new(Duration::from_millis(50));
+        let same = |_: &RepoName| Ok(None);
+        assert!(others.has_changed(&repos, &same));
+        assert!(!others.wait(&repos, same, || Ok(())).unwrap());
         let lost = || Err(Error::new(Kind::Lost, "gone"));
         assert!(others.wait(&repos, database, lost).is_err());
     }

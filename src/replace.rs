@@ -1,10 +1,18 @@
 //! Files of ours that are replaced as a whole: whoever reads one, and whatever is killed meanwhile, finds the old text or the new
-//! one. Not here: what goes to a folder of packages, which has to be on the disk as well (`home::staging`).
+//! one; and how it is waited for that nobody else changes what is ours (flock(2)). Not here: what goes to a folder of packages
+//! (`home::staging`).
 
-use std::fs::{self, File};
-use std::io::{Result, Write};
+use std::fs::{self, File, TryLockError};
+use std::io::{Error, Result, Write};
 use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use crate::http::Deadline;
+
+/// How often a lock is tried.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Writes a file beside its place, and renames it.
 ///
@@ -23,4 +31,27 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     // After a loss of power, too.
     file.sync_all()?;
     fs::rename(&beside, path)
+}
+
+/// Takes the lock of a file, or a folder. If somebody else holds it, what is `said` goes to the log, once.
+///
+/// # Errors
+/// Those of the file system; that it is held until then.
+pub fn lock(file: &File, said: &str, by: Deadline) -> Result<()> {
+    let mut is_first = true;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if by.has_passed() => {
+                return Err(Error::other("somebody else has locked it until now"));
+            }
+            Err(TryLockError::WouldBlock) => (),
+        }
+        if is_first {
+            log::info!("{said}");
+        }
+        is_first = false;
+        thread::sleep(PAUSE);
+    }
 }

@@ -8,7 +8,10 @@ use crate::error::{Error, Kind, Result};
 use crate::http::Deadline;
 
 /// The pauses between tries, in seconds; whoever goes on longer waits as long as the last one.
-const PAUSES: [u64; 3] = [1, 3, 9];
+const PAUSES: [u64; 6] = [1, 3, 9, 9, 9, 30];
+
+/// How many tries a few are.
+const A_FEW: usize = 4;
 
 /// Does something until it succeeds, fails for good, or has failed too often.
 ///
@@ -34,7 +37,7 @@ pub struct Tries {
 impl Tries {
     /// None yet, of a few.
     pub fn a_few(by: Deadline) -> Tries {
-        let most = PAUSES.len().saturating_add(1);
+        let most = A_FEW;
         Tries { by, made: 0, most }
     }
 

@@ -31,6 +31,9 @@ pub struct Settings {
 /// The header that the key goes into.
 const KEY: &str = "X-Api-Key";
 
+/// The variables that it comes from, which a command of the user's doesn't get to see.
+pub const KEY_VARIABLES: [&str; 2] = ["VIETER_API_KEY", "VIETER_API_KEY_FILE"];
+
 /// How long the server may take to be connected to; to take, or to send, the next bytes, such as the first ones of an
 /// answer to an upload, which it has to unpack; and for an answer's body.
 const CONNECT: Duration = Duration::from_secs(30);

@@ -60,7 +60,7 @@ pub fn sweep(
     for image in list(engine.labelled_images()) {
         let labels = image.labels.unwrap_or_default();
         if is_to_go(&labels) {
-            for name in names_to_go(image.id, image.repo_tags.unwrap_or_default()) {
+            for name in names_to_go(engine, image.id, image.repo_tags.unwrap_or_default()) {
                 say(&labels, format!("the image {name}"));
                 match remove_image(engine, &name) {
                     Err(error) if error.kind == Kind::Status(409) => in_use.push(name),
@@ -86,7 +86,7 @@ fn remove_image(engine: &Engine, name: &str) -> Result<()> {
         return Ok(());
     };
     match engine.image(&parent)? {
-        Some(image) if is_nameless(&image) && image.label(RUN_LABEL).is_some() => {
+        Some(image) if is_nameless(&image) && image.is_ours() => {
             // What else was made of it keeps it.
             match remove_image(engine, &parent) {
                 Err(error) if error.kind == Kind::Status(409) => Ok(()),
@@ -114,12 +114,15 @@ pub fn is_inherited(engine: &Engine, labels: &Labels, image: &str) -> Result<boo
     Ok(label.contains(':') || engine.image(image)?.is_some_and(is_its))
 }
 
-/// The names of an image that are ours, or its id if it has none: somebody may have given it a name of their own, which
-/// stays, and the image with it. So does the name of the one that is kept. Podman puts a registry before a name that has none.
-fn names_to_go(id: String, mut names: Vec<String>) -> Vec<String> {
+/// The names of an image that are ours, or its id if it has none and we have made it: somebody may have given it a name of their
+/// own, which stays, and the image with it. So does the name of the one that is kept. Podman puts a registry before a name that
+/// has none.
+fn names_to_go(engine: &Engine, id: String, mut names: Vec<String>) -> Vec<String> {
     names.retain(|name| !name.starts_with("<none>"));
     if names.is_empty() {
-        return vec![id];
+        let image = engine.image(&id).inspect_err(say_what_stays);
+        let is_ours = image.is_ok_and(|it| it.is_some_and(|it| it.is_ours()));
+        return if is_ours { vec![id] } else { vec![] };
     }
     let is_ours = |name: &String| {
         let docker = name.strip_prefix("docker.io/library/");

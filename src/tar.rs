@@ -180,11 +180,11 @@ pub fn of_files<'a>(files: Vec<Own<'a>>) -> Box<dyn Read + 'a> {
     Box::new(tar.chain(std::io::repeat(0).take(2 * BLOCK)))
 }
 
-/// What is carried at most.
+/// What is carried, or passed over, at most.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// How many files.
-    pub files: usize,
+    pub files: u64,
     /// How many bytes, of all files together.
     pub bytes: u64,
 }
@@ -198,6 +198,9 @@ pub struct Carrier<R> {
     /// What is given out before anything else is read: the end of a file, a header.
     ready: Cursor<Vec<u8>>,
     has_ended: bool,
+    /// How many files there were so far, and how many bytes in them, those included that aren't wanted.
+    files: u64,
+    bytes: u64,
     /// What was carried so far, as the stranger calls it, in the order of our names.
     pub carried: Vec<Member>,
 }
@@ -211,6 +214,8 @@ impl<R: Read> Carrier<R> {
             bounds,
             ready: Cursor::default(),
             has_ended: false,
+            files: 0,
+            bytes: 0,
             carried: vec![],
         }
     }
@@ -224,7 +229,18 @@ impl<R: Read> Carrier<R> {
                 .map_or(0, |it| padding(it.size) as usize)
         ];
         let next = loop {
-            match self.members.next_file()? {
+            let next = self.members.next_file()?;
+            if let Some(member) = &next {
+                self.files = self.files.saturating_add(1);
+                self.bytes = self.bytes.saturating_add(member.size);
+            }
+            let (files, bytes) = (self.files, self.bytes);
+            if files > self.bounds.files || bytes > self.bounds.bytes {
+                let much =
+                    format!("too many files, or too large ones: {files}, {bytes} bytes or more");
+                return Err(Error::other(much));
+            }
+            match next {
                 Some(member) if !(self.is_wanted)(&member) => (),
                 next => break next,
             }
@@ -240,17 +256,7 @@ impl<R: Read> Carrier<R> {
             }
         }
         self.ready = Cursor::new(ready);
-        let bytes: u64 = self
-            .carried
-            .iter()
-            .map(|it| it.size)
-            .fold(0, u64::saturating_add);
-        match self.carried.len() > self.bounds.files || bytes > self.bounds.bytes {
-            true => Err(Error::other(format!(
-                "it has too many archives, {bytes} bytes or more"
-            ))),
-            false => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -281,7 +287,7 @@ mod tests {
         entry
     }
 
-    fn carry(stream: &[u8], files: usize, bytes: u64) -> Result<(Vec<Member>, Vec<u8>)> {
+    fn carry(stream: &[u8], files: u64, bytes: u64) -> Result<(Vec<Member>, Vec<u8>)> {
         let bounds = Bounds { files, bytes };
         let is_wanted = |member: &Member| member.name.ends_with(".pkg.tar");
         let mut carrier = Carrier::new(stream, is_wanted, bounds);
@@ -305,7 +311,7 @@ mod tests {
             vec![0; 1024],
         ]
         .concat();
-        let (carried, out) = carry(&stream, 2, 1000).unwrap();
+        let (carried, out) = carry(&stream, 4, 1518).unwrap();
         let names: Vec<_> = carried.iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["./a.pkg.tar", long.as_str()]);
         let mut members = Members::new(out.as_slice());
@@ -316,7 +322,7 @@ mod tests {
             assert_eq!(read, bytes);
         }
         assert_eq!(members.next_file().unwrap(), None);
-        assert!(carry(&stream, 1, 1000).is_err() && carry(&stream, 2, 516).is_err());
+        assert!(carry(&stream, 3, 1518).is_err() && carry(&stream, 4, 1517).is_err());
         // What bsdtar makes of it is seen in the tests on real parts.
         assert_eq!(out.len() % 512, 0);
     }

@@ -44,6 +44,10 @@ impl Output {
                 self.end_line();
             }
         }
+        // A progress meter has no line ends.
+        if self.line.ends_with(b"\r") {
+            screen::said(&cut(&last_of_line(&self.line), MAX_LINE));
+        }
     }
 
     fn end_line(&mut self) {
@@ -140,6 +144,21 @@ fn escape(text: &str, kept: &[char]) -> String {
             c if kept.contains(&c) => shown.push(c),
             c if c.is_control() || is_invisible(c) => shown.extend(c.escape_unicode()),
             c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// JSON, whose strings may have anything in them, with what can't be seen as JSON escapes it.
+pub fn json_escaped(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c.is_control() || is_invisible(c) {
+            true => {
+                let units = c.encode_utf16(&mut [0; 2]).to_vec();
+                shown.extend(units.iter().map(|unit| format!("\\u{unit:04x}")));
+            }
+            false => shown.push(c),
         }
     }
     shown

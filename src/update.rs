@@ -97,15 +97,29 @@ fn is_value(value: &str, name: &str) -> bool {
     is_plain && value.len() <= 100 && value.bytes().all(is_allowed)
 }
 
-/// Whether a pkgver may be a commit's id, or have one in it: hosts give those of anybody's fork under the same URL. It may stand there
-/// in pieces, which a recipe puts together; eight digits alone are a date.
-fn is_like_an_id(pkgver: &str) -> bool {
+/// Whether a pkgver may be a commit's id, or have one in it: hosts give those of anybody's fork under the same URL, and Git takes four
+/// digits for one. It may stand there in pieces, which a recipe puts together; eight digits alone are a date.
+fn is_like_an_id(pkgver: &str, is_taken_apart: bool) -> bool {
     let is_hex = |it: char| it.is_ascii_hexdigit();
     let has_letter = |run: &str| run.contains(|it: char| it.is_ascii_alphabetic());
+    let is_id = |run: &str, least: usize| run.len() > 8 || (run.len() >= least && has_letter(run));
     let whole: String = pkgver.chars().filter(|it| !"._+~".contains(*it)).collect();
-    let mut pieced = whole.split(|it: char| !is_hex(it));
+    let mut pieces = whole.split(|it: char| !is_hex(it));
     let mut runs = pkgver.split(|it: char| !is_hex(it));
-    pieced.any(|run| run.len() >= 7 && has_letter(run)) || runs.any(|run| run.len() > 8)
+    let is_pieced = match is_taken_apart {
+        true => pieces.any(|run| is_id(run, 4)),
+        false => pieces.any(|run| run.len() >= 7 && has_letter(run)),
+    };
+    is_pieced || runs.any(|run| is_id(run, 4))
+}
+
+/// Whether a recipe cuts, or replaces, in the values of variables (bash(1), "Parameter Expansion").
+fn takes_apart(lines: &[&str]) -> bool {
+    let operator = |rest: &str| rest.chars().find(|it| !it.is_alphanumeric() && *it != '_');
+    let expansions = lines.iter().flat_map(|line| line.split("${").skip(1));
+    expansions
+        .into_iter()
+        .any(|rest| operator(rest).is_some_and(|it| "/#%:^,@".contains(it)))
 }
 
 /// What a PKGBUILD's update leads from and to; `None` if its change is another, or none.
@@ -119,7 +133,7 @@ pub fn of_pkgbuild(old: &str, new: &str) -> Option<(Values, Values)> {
         return None;
     }
     let (from, to) = (Values::of(&old)?, Values::of(&new)?);
-    if is_like_an_id(&to.pkgver) {
+    if is_like_an_id(&to.pkgver, takes_apart(&new)) {
         return None;
     }
     // In a heredoc, or as its end, a line means something else; as the rest of another one, too.
@@ -336,6 +350,8 @@ mod tests {
             ("pkgver=1.0", "pkgver=~0"),
             ("pkgver=1.0", "pkgver=99abcde"),
             ("pkgver=1.0", "pkgver=999999999"),
+            ("pkgver=1.0", "pkgver=9abc4d"),
+            ("pkgver=1.0", "pkgver=20260102.g1a2b3c"),
             ("pkgver=1.0", "pkgver=9.abc_def_012"),
             ("pkgver=1.0", "pkgver=(1.1)"),
             ("pkgver=1.0\npkgrel=1\n", "pkgver=1.1\npkgver=1.2\n"),
@@ -407,6 +423,14 @@ mod tests {
         let below =
             |pkgrel: u8| format!("pkgver=1\npkgrel={pkgrel}\npackage() {{ cat <<E\nE\n}}\n");
         assert!(of_pkgbuild(&below(1), &below(2)).is_some());
+        // A version that a recipe takes apart may be an id, whatever stands between its digits.
+        let version = |version: &str, expansion: &str| {
+            format!("pkgver={version}\npkgrel=1\nsource=(\"git+https://x#commit={expansion}\")\n")
+        };
+        for (pieces, is_one) in [("${pkgver//./}", false), ("${pkgver}", true)] {
+            let texts = ["131.0.6778.84", "131.0.6778.85"].map(|it| version(it, pieces));
+            assert_eq!(of_pkgbuild(&texts[0], &texts[1]).is_some(), is_one);
+        }
         // A version that isn't in one place isn't known.
         let twice = OLD.replace("pkgver_of=1", "pkgver=2");
         let new = twice.replace("pkgrel=1", "pkgrel=2");

@@ -377,6 +377,12 @@ mod tests {
                 "is for review",
             ),
             (&["build", "--approve-updates"], &NEEDED, "needs --approved"),
+            (&["build", "--approved="], &NEEDED, "takes the file"),
+            (
+                &["build"],
+                &with(&[("VIETER_APPROVED", "")]),
+                "takes the file",
+            ),
             (&["review", "--dry-run", "x"], &approved, "is for build"),
         ] {
             let said = parsed(args, env).err().unwrap();

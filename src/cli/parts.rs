@@ -146,6 +146,11 @@ fn shard(values: &Values) -> Result<Option<Shard>> {
 fn approvals(values: &Values, given: &Given) -> Result<Option<approvals::Settings>> {
     let updates = yes_or_no(values, "VIETER_APPROVE_UPDATES", given.approve_updates)?;
     let file = values.get("VIETER_APPROVED")?.map(PathBuf::from);
+    // One that is said to be there, and isn't told, is none: never an approval of everything.
+    if file.is_none() && values.is_said("VIETER_APPROVED") {
+        let takes = "--approved (VIETER_APPROVED) takes the file with the approvals";
+        return Err(refused("", "file of approvals", takes));
+    }
     if updates && file.is_none() {
         return Err(usage(
             "--approve-updates (VIETER_APPROVE_UPDATES) needs --approved (VIETER_APPROVED): the file with the approvals",

@@ -260,8 +260,8 @@ impl Engine {
 
     /// Makes an image of a container, with these labels of one word each (`POST /commit`); an older image of that name loses
     /// it in the same moment. It inherits the container's labels, and hands them on to the containers that anybody makes of
-    /// it: its name takes the place of the run in ours, so that those can be told from our own. The container is not paused
-    /// meanwhile: a paused one can't end, so it would outlive us.
+    /// it: its name takes the place of the run in ours, so that those can be told from our own. Images that are made of it inherit
+    /// labels, but no comment. The container is not paused meanwhile: a paused one can't end, so it would outlive us.
     ///
     /// # Errors
     /// Those of the request.
@@ -273,7 +273,8 @@ impl Engine {
         by: Deadline,
     ) -> Result<()> {
         let (name, tag, own) = (encode(image.name()), encode(image.tag()), image.to_string());
-        let mut path = format!("/commit?container={id}&repo={name}&tag={tag}&pause=0");
+        let mut path =
+            format!("/commit?container={id}&repo={name}&tag={tag}&pause=0&comment={COMMENT}");
         for (label, value) in [&[(RUN_LABEL, own.as_str())], labels].concat() {
             path += &format!("&changes={}", encode(&format!("LABEL {label}={value}")));
         }

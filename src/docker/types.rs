@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// The label that every container and image of ours bears; its value names the run.
 pub const RUN_LABEL: &str = "vieter.run";
 
+/// The comment of the images that we make.
+pub const COMMENT: &str = "vieter";
+
 /// The labels of a container or an image. A container has its image's, too.
 pub type Labels = BTreeMap<String, String>;
 
@@ -184,6 +187,8 @@ pub struct ImageInspect {
     pub repo_digests: Option<Vec<String>>,
     /// The id of the image that it was committed on, or nothing.
     pub parent: Option<String>,
+    /// What was said when it was committed.
+    pub comment: Option<String>,
     /// What containers of it get.
     pub config: Option<InspectedConfig>,
     /// What it is made of.
@@ -192,6 +197,11 @@ pub struct ImageInspect {
 }
 
 impl ImageInspect {
+    /// Whether we have made it: it has our label, which those have as well that are made of it, and our comment.
+    pub fn is_ours(&self) -> bool {
+        self.label(RUN_LABEL).is_some() && self.comment.as_deref() == Some(COMMENT)
+    }
+
     /// Its digest, as its registry has it, or its id if it is of none.
     pub fn digest(&self) -> &str {
         let digest = self.repo_digests.as_ref().and_then(|it| it.first());

@@ -2,28 +2,27 @@
 //! works, and any web server on it. Not here: how it is changed (`publish`).
 
 use std::cell::RefCell;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::hash::RandomState;
 use std::io::{Cursor, ErrorKind, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::str::FromStr;
-use std::thread;
-use std::time::Duration;
 
 use super::change::plain;
-use super::database::Database;
+use super::database::{Database, Package};
 use super::page::{self, Section};
 use super::publish::tidy;
 use super::records::Records;
 use super::staging::{Staging, failed_to};
 use super::{Gone, Sink};
 use crate::docker::Container;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::http::Deadline;
 use crate::inbox::{FOLDER, Inbox};
 use crate::owners::{Key, Listed, Owners};
+use crate::replace::lock;
 use crate::report::{Failed, Tried};
 use crate::sandbox::WOULD_TAKE;
 use crate::tar::{Own, of_files};
@@ -31,9 +30,6 @@ use crate::words::{Arch, PackageName, RepoName, Version};
 
 /// The file that is locked while something in the folder is changed.
 const LOCK: &str = ".vieter.lock";
-
-/// How often it is tried.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Where the folder is, and how things go there.
 #[derive(Clone)]
@@ -92,23 +88,10 @@ impl Folder {
     pub fn lock(&self, by: Deadline) -> Result<File> {
         let path = self.0.dir.join(LOCK);
         let file = open_lock(&self.0.dir)?;
-        let mut is_first = true;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::Error(error)) => return Err(failed_to("locking", &path)(error)),
-                Err(TryLockError::WouldBlock) if by.has_passed() => {
-                    let why = "another run held it until the time limit";
-                    return Err(Error::new(Kind::Lost, format!("{}: {why}", path.display())));
-                }
-                Err(TryLockError::WouldBlock) => (),
-            }
-            if is_first {
-                log::info!("waiting for another run that publishes: {}", path.display());
-            }
-            is_first = false;
-            thread::sleep(PAUSE);
-        }
+        let waiting = format!("waiting for another run that publishes: {}", path.display());
+        let locked = lock(&file, &waiting, by);
+        locked.map_err(failed_to("locking", &path))?;
+        Ok(file)
     }
 
     /// A repository in it.
@@ -356,10 +339,13 @@ impl Shelf<'_> {
         }
         let found = database.find(name.as_str());
         let found = found.filter(|it| it.version == version.to_string());
-        Ok(found.is_some_and(|it| {
-            let file = self.dir.join(&it.filename).metadata();
-            file.is_ok_and(|file| file.is_file() && file.len() == it.size)
-        }))
+        Ok(found.is_some_and(|it| self.has_whole(it)))
+    }
+
+    /// Whether the archive of a package of its database is there, as long as it was.
+    pub fn has_whole(&self, package: &Package) -> bool {
+        let file = self.dir.join(&package.filename).metadata();
+        file.is_ok_and(|file| file.is_file() && file.len() == package.size)
     }
 
     /// Puts its database into a build's container.

@@ -7,7 +7,7 @@ use super::change::{Change, KINDS, change, changed};
 use super::database::{Database, Package};
 use super::folder::Shelf;
 use super::records::{FILE, Records};
-use super::staging::{Staging, failed_to};
+use super::staging::{Staging, failed_to, signature_of};
 use super::{Gone, Source};
 use crate::archive::Archive;
 use crate::error::{Error, Result};
@@ -72,8 +72,8 @@ pub fn publish(shelf: &Shelf, source: &Source, parcels: &[Parcel], by: Deadline)
         let found = before.packages.find(name);
         let is_own = records.must_not_be_anothers(source.repo, &[name], shelf.listed);
         let is_named = found.is_some_and(|found| found.filename == it.filename());
-        let is_placed = shelf.dir.join(it.filename()).exists();
-        !it.was_there && is_own.is_ok() && is_named && is_placed
+        let is_whole = found.is_some_and(|found| shelf.has_whole(found));
+        !it.was_there && is_own.is_ok() && is_named && is_whole
     };
     if parcels.iter().all(is_there) {
         log::info!("another run has published it meanwhile");
@@ -110,12 +110,13 @@ pub fn publish(shelf: &Shelf, source: &Source, parcels: &[Parcel], by: Deadline)
             .any(|old| old.filename == it.filename)
     };
     let (vanished, new): (Vec<&Package>, Vec<&Package>) = wanted.iter().partition(is_named);
-    new.iter().try_for_each(|it| staging.place(&it.filename))?;
+    new.iter()
+        .try_for_each(|it| staging.place_archive(&it.filename))?;
     staging.sync()?;
     place_databases(shelf, &staging)?;
     vanished
         .iter()
-        .try_for_each(|it| staging.place(&it.filename))?;
+        .try_for_each(|it| staging.place_archive(&it.filename))?;
     staging.sync()?;
     tidy(&mut records, &after, &staging)?;
     Ok(parcels.len())
@@ -191,11 +192,16 @@ fn may_be_placed(
         return Err(Error::unusable(what, "somebody else has put it there").advise(&advice));
     }
     let path = shelf.dir.join(&filename);
-    if path.symlink_metadata().is_err() {
+    let is_there = |name: &str| shelf.dir.join(name).symlink_metadata().is_ok();
+    if !is_there(&filename) && !is_there(&signature_of(&filename)) {
         return Ok(());
     }
     let bad = |why: &str, advice: &str| Err(Error::unusable(path.display(), why).advise(advice));
-    if database.packages().any(|it| it.filename == filename) {
+    if let Some(named) = database.packages().find(|it| it.filename == filename) {
+        // What isn't there, or not as it was published, is of no use to anybody.
+        if named.name == name && !shelf.has_whole(named) {
+            return Ok(());
+        }
         let why = "it is published, and is never replaced by other bytes under the same name";
         return bad(why, "raise pkgrel");
     }
@@ -208,7 +214,7 @@ fn may_be_placed(
         // A publish that was killed has left it.
         true => Ok(()),
         false => bad(
-            "there is such a file, and it isn't ours",
+            "there is such a file, or a signature of one, and it isn't ours",
             "remove it, or raise pkgrel",
         ),
     }

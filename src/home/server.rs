@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Parcel;
 use crate::archive::Archive;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::http::{Answer, Deadline, encode};
 use crate::inbox::Inbox;
 use crate::retry::{Tries, retry};
@@ -80,10 +80,15 @@ impl Shelf<'_> {
         published: &mut usize,
         by: Deadline,
     ) -> Result<()> {
-        for parcel in parcels {
-            parcel.announce(self.repo);
+        for (place, parcel) in parcels.iter().enumerate() {
             let Archive { name, version, .. } = parcel.archive;
             let (version, was_there) = (format!("{name}-{version}"), parcel.was_there);
+            // All were asked for before the first was sent, which may have taken long.
+            if place > 0 && !was_there && self.has(&version, Tries::while_there_is_time(by))? {
+                log::info!("{version} was published meanwhile");
+                continue;
+            }
+            parcel.announce(self.repo);
             let open = || inbox.open(parcel.place, by);
             self.upload(&version, was_there, open, parcel.size, by)?;
             *published = published.saturating_add(1);
@@ -92,7 +97,7 @@ impl Shelf<'_> {
     }
 
     /// Publishes an archive of `size` bytes (`POST /<repo>/publish`), which `open` gives anew for each try. Two at once of one
-    /// package would wedge the server: before another try a `HEAD` has to be answered, however long that takes. It tells, too,
+    /// package would wedge the server: before another try a `HEAD` has to be answered, as long as there is time. It tells, too,
     /// whether the version (`<name>-<version>`) has arrived after all, unless it `was_there` before.
     ///
     /// # Errors
@@ -106,7 +111,7 @@ impl Shelf<'_> {
         by: Deadline,
     ) -> Result<()> {
         let path = format!("/{}/publish", encode(self.repo.as_str()));
-        let mut tries = Tries::a_few(by);
+        let (mut refusals, mut faults) = (Tries::a_few(by), Tries::while_there_is_time(by));
         loop {
             let mut bytes = open()?;
             let error = match self.server.post(&path, &mut bytes, size, by) {
@@ -114,20 +119,26 @@ impl Shelf<'_> {
                 Ok(answer) => refused(answer),
                 Err(error) => error,
             };
+            let tries = match error.kind {
+                // What these servers say of an archive that they can't take as well.
+                Kind::Status(500) => &mut refusals,
+                _ => &mut faults,
+            };
             let given_up = tries.pause_after(error).err();
             let look = match given_up {
                 // A last one: it may have been the answer alone that was lost.
                 Some(_) => Tries::a_few(Deadline::after(PATIENCE)),
                 None => Tries::while_there_is_time(by),
             };
-            match (given_up, self.has(version, look)) {
-                (_, Ok(true)) if !was_there => {
-                    log::info!("{version} has arrived in {} after all", self.repo);
-                    return Ok(());
-                }
-                (Some(error), _) | (None, Err(error)) => return Err(error),
-                (None, Ok(_)) => (),
+            let arrived = self.has(version, look);
+            if matches!(arrived, Ok(true)) && !was_there {
+                log::info!("{version} has arrived in {} after all", self.repo);
+                return Ok(());
             }
+            if let Some(error) = given_up {
+                return Err(error);
+            }
+            arrived?;
         }
     }
 }

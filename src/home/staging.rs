@@ -11,13 +11,11 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::http::Deadline;
+use crate::server::KEY_VARIABLES;
 use crate::text::Output;
 
 /// The folder beside the files' places, on the same file system.
 const FOLDER: &str = ".vieter";
-
-/// Variables that a command of the user's must not see.
-const SECRETS: [&str; 2] = ["VIETER_API_KEY", "VIETER_API_KEY_FILE"];
 
 /// The most that it may take for a file.
 const SIGNING: Duration = Duration::from_secs(60);
@@ -39,7 +37,7 @@ pub fn failed_to<'s>(doing: &'s str, path: &'s Path) -> impl Fn(io::Error) -> Er
 }
 
 /// What the signature of a file of this name is called.
-fn signature_of(name: &str) -> String {
+pub fn signature_of(name: &str) -> String {
     format!("{name}.sig")
 }
 
@@ -114,17 +112,35 @@ impl<'s> Staging<'s> {
     /// Those of the file system.
     pub fn place(&self, name: &str) -> Result<()> {
         let signature = signature_of(name);
-        let place = self.target.join(&signature);
-        remove(&place).map_err(failed_to("removing", &place))?;
         let is_signed = self.path(&signature).is_file();
-        for name in [Some(name), is_signed.then_some(&*signature)]
-            .into_iter()
-            .flatten()
-        {
-            let place = self.target.join(name);
-            fs::rename(self.path(name), &place).map_err(failed_to("placing", &place))?;
+        let place = self.target.join(&signature);
+        if !is_signed && place.exists() {
+            let why = "it isn't true any more, and there is no --sign-command";
+            log::warn!("removing {}: {why}", place.display());
         }
-        Ok(())
+        remove(&place).map_err(failed_to("removing", &place))?;
+        self.rename(name)?;
+        match is_signed {
+            true => self.rename(&signature),
+            false => Ok(()),
+        }
+    }
+
+    /// Puts an archive into its place, behind its signature: what is there is taken for whole, and nothing comes to it later.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn place_archive(&self, name: &str) -> Result<()> {
+        let signature = signature_of(name);
+        if self.path(&signature).is_file() {
+            self.rename(&signature)?;
+        }
+        self.rename(name)
+    }
+
+    fn rename(&self, name: &str) -> Result<()> {
+        let place = self.target.join(name);
+        fs::rename(self.path(name), &place).map_err(failed_to("placing", &place))
     }
 
     /// Removes a file from its place, and its signature.
@@ -178,7 +194,7 @@ fn run(command: &str, file: &Path, log: &Path, by: Deadline) -> io::Result<Optio
     let mut sh = Command::new("sh");
     sh.args(["-c", &format!("{command} \"$1\""), "sh"])
         .arg(file);
-    for name in SECRETS {
+    for name in KEY_VARIABLES {
         sh.env_remove(name);
     }
     sh.stdin(Stdio::null())

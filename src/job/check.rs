@@ -7,6 +7,7 @@ use crate::owners::names_of;
 use crate::pkgbuild::Pkgbuild;
 use crate::report::{Failure, Outcome, Step, at};
 use crate::retry::Tries;
+use crate::text::one_line;
 
 impl Job<'_, '_> {
     /// Takes the PKGBUILD's names for this entry, and tells whether its version of each of its packages is published.
@@ -36,7 +37,7 @@ impl Job<'_, '_> {
                 return Ok(None);
             };
             let owned = inbox.owners(&database, &pkgbuild.names, self.by)?;
-            Ok(owned.into_iter().next().map(|it| it.version))
+            Ok(owned.first().map(|it| one_line(&it.version, 100)))
         };
         self.facts.published = published().map_err(at(Step::Check))?;
         // For those that depend on it.

@@ -56,12 +56,13 @@ impl Job<'_, '_> {
                 let mut chosen = approved.clone();
                 if wanted == Wanted::Decide {
                     exec.rest().map_err(at(Step::Clone))?;
-                    to_review.is_judged = true;
-                    if let Some(tip) = &brought.tip
-                        && self.approve_update(approvals, approved, tip)
-                    {
-                        chosen = tip.clone();
-                        approvals.note_update(repo);
+                    if let Some(tip) = &brought.tip {
+                        let is_update = self.approve_update(approvals, approved, tip);
+                        to_review.is_judged = is_update.is_some();
+                        if is_update == Some(true) {
+                            chosen = tip.clone();
+                            approvals.note_update(repo);
+                        }
                     }
                     exec = begin(Wanted::Approved, Some(&chosen), &to_review.tip)?;
                     brought = Brought::read(&mut exec).map_err(at(Step::Clone))?;
@@ -87,28 +88,33 @@ impl Job<'_, '_> {
     }
 
     /// Approves the newest commit if what leads to it is an update, and nothing else. Tells whether it has, or would have in a dry
-    /// run. What can't be judged is no update; and what can't be written isn't approved.
-    fn approve_update(&self, approvals: &Approvals, approved: &Commit, tip: &Commit) -> bool {
+    /// run; `None` if it can't be judged, or written, this time: then it isn't approved.
+    fn approve_update(
+        &self,
+        approvals: &Approvals,
+        approved: &Commit,
+        tip: &Commit,
+    ) -> Option<bool> {
         let (repo, url) = (self.task.repo, self.task.repo.name());
         if repo.kind == RepoKind::Pkgbuild {
-            return false;
+            return Some(false);
         }
         let change = Change::between(&self.container, repo, Some(approved), tip, self.by);
         let change = change.inspect_err(|error| log::warn!("{url}: {error}"));
-        let Some(Update { from, to }) = change.ok().and_then(|it| it.as_update()) else {
-            return false;
+        let Some(Update { from, to }) = change.ok()?.as_update() else {
+            return Some(false);
         };
         let (from, to) = (from.whole(), to.whole());
         if self.builds.settings.dry_run {
             log::info!("{url}: would be approved as an update: {from} to {to}, commit {tip}");
-            return true;
+            return Some(true);
         }
         let written = approvals.approve(repo, tip, to.parse().ok().as_ref(), By::Update);
         match written {
             Ok(()) => log::info!("{url}: approved as an update: {from} to {to}, commit {tip}"),
             Err(ref error) => log::error!("{error}"),
         }
-        written.is_ok()
+        written.is_ok().then_some(true)
     }
 
     /// Reads the PKGBUILD once more: makepkg writes into it what `pkgver()` has found.

@@ -146,7 +146,7 @@ pub fn build<'e>(builds: &Builds<'_, 'e>, task: &Task, handover: &mut Handover<'
             ),
         })
     });
-    if let Some(log) = &facts.log {
+    if let Some(log) = facts.log.as_ref().filter(|_| !builds.settings.dry_run) {
         let times = [began, since_1970()];
         let sink = builds.sink;
         sink.send_log(task.repo, times, outcome.is_ok(), log);

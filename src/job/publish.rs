@@ -79,13 +79,17 @@ impl Job<'_, '_> {
             commit,
             replace: &self.builds.settings.replace,
         };
+        // Before, as what is published is built.
+        let sums = match self.builds.settings.sums {
+            true => inbox.sums(members.len(), self.by)?,
+            false => vec![],
+        };
         let before = *published;
         sink.publish(&source, &parcels, published, self.by)?;
         if *published == before {
             return Ok(Outcome::UpToDate);
         }
         if self.builds.settings.sums {
-            let sums = inbox.sums(members.len(), self.by)?;
             let told = |it: &Parcel| Archived {
                 file: it.filename(),
                 size: it.size,

@@ -142,19 +142,20 @@ fn read_page(answer: Answer, bytes_left: &mut u64) -> Result<Vec<RawEntry>> {
     if answer.status() != 200 {
         return Err(refused(answer));
     }
-    let what = answer.what.clone();
+    let (what, hidden) = (answer.what.clone(), answer.hides());
     let mut body = answer.into_reader().take(*bytes_left);
     let page: serde_json::Result<Page> = serde_json::from_reader(BufReader::new(&mut body));
     *bytes_left = body.limit();
     let page = page.map_err(|error| match body.limit() {
         0 => Error::unusable(&what, "the list is larger than 4 MiB"),
         // Newer servers don't say how long it is: that it was cut off shows here alone.
-        _ if error.is_io() || error.is_eof() => {
-            Error::new(Kind::NoAnswer, format!("{what}: it broke off: {error}"))
-        }
+        _ if error.is_io() || error.is_eof() => Error::new(
+            Kind::NoAnswer,
+            hidden(format!("{what}: it broke off: {error}")),
+        ),
         _ => {
             let why = format!("the answer is not a list of repositories: {error}");
-            Error::unusable(&what, one_line(&why, 300))
+            Error::unusable(&what, one_line(&hidden(why), 300))
         }
     })?;
     Ok(page.data)

@@ -49,13 +49,19 @@ pub struct Failure {
 }
 
 /// What is printed when something couldn't be downloaded, or a key couldn't: by makepkg, by pacman, by what a PKGBUILD runs.
-const NO_DOWNLOAD: [&str; 6] = [
+const NO_DOWNLOAD: [&str; 12] = [
     "Failure while downloading",
     "Could not download sources",
     "failed retrieving file",
     "failed to retrieve",
     "unknown public key",
     "Could not resolve host",
+    "Temporary failure in name resolution",
+    "no such host",
+    "ENOTFOUND",
+    "EAI_AGAIN",
+    "Connection timed out",
+    "Connection refused",
 ];
 
 impl Failure {

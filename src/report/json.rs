@@ -9,7 +9,7 @@ use super::{Archived, Failure, Line, Outcome};
 use crate::clock::{since_1970, utc};
 use crate::error::{Error, Result};
 use crate::replace::replace;
-use crate::text::masked;
+use crate::text::{json_escaped, masked};
 
 /// A line's object. What isn't known is null.
 #[derive(Serialize)]
@@ -69,7 +69,7 @@ pub fn line(line: &Line) -> String {
         archives: &facts.archives,
     };
     // Nothing in it can fail to be written.
-    serde_json::to_string(&object).unwrap_or_default()
+    json_escaped(&serde_json::to_string(&object).unwrap_or_default())
 }
 
 /// A file with what was told of a run so far. A run that was killed leaves one, too, which isn't finished.

@@ -77,6 +77,8 @@ pub struct Gathered {
     pub files: Vec<Shown>,
     /// Whether there are more files.
     pub is_cut: bool,
+    /// Whether the commits can't be shown: there is too much, as a rule.
+    pub lacks_commits: bool,
     /// Whether it is an update, and nothing else.
     pub is_update: bool,
 }
@@ -179,6 +181,7 @@ fn downloaded(
         pkgbuilds: [String::new(), text],
         files: vec![shown],
         is_cut: false,
+        lacks_commits: false,
         is_update: false,
     })
 }
@@ -200,12 +203,18 @@ fn gathered(
             git(container, HISTORY, args, by).or_else(|_| git(container, CLONE, args, by));
         printed.map(|it| parse(&String::from_utf8_lossy(&it)))
     };
+    let mut lacks_commits = false;
+    let mut authored = |range: &str, most: &str| {
+        let found = authored(range, most).inspect_err(|error| log::warn!("{error}"));
+        lacks_commits |= found.is_err();
+        found.unwrap_or_default()
+    };
     let (commits, before) = match from {
         Some(from) => {
-            let commits = authored(&format!("{from}..{tip}"), MAX_COMMITS)?;
-            (commits, authored(from.as_str(), "-n1")?.pop())
+            let commits = authored(&format!("{from}..{tip}"), MAX_COMMITS);
+            (commits, authored(from.as_str(), "-n1").pop())
         }
-        None => (authored(tip.as_str(), "-n1")?, None),
+        None => (authored(tip.as_str(), "-n1"), None),
     };
     let text = |at: &str| change.text(at, "PKGBUILD");
     let old = from.map_or(String::new(), |it| text(it.as_str()));
@@ -218,6 +227,7 @@ fn gathered(
         pkgbuilds,
         files: shown(container, change, by)?,
         is_cut: change.is_cut,
+        lacks_commits,
         is_update: from.is_some() && change.as_update().is_some(),
         tip,
     })

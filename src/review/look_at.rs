@@ -44,13 +44,23 @@ pub fn look_at(pkgbuild: &str, gathered: &Gathered) -> Vec<String> {
             found.push("checksums that went".to_owned());
         }
     }
-    let is_script = |it: &&Shown| it.file.path.ends_with(".install") && it.file.status != "D";
+    let named: Vec<&str> = new.lines().filter_map(install).collect();
+    // What a variable stands for isn't known.
+    let is_named = |path: &str| {
+        let file = path.rsplit('/').next().unwrap_or(path);
+        let is_recipe = file == "PKGBUILD" || file == ".SRCINFO";
+        !is_recipe && named.iter().any(|it| *it == file || it.contains('$'))
+    };
+    let is_script = |it: &&Shown| {
+        let path = &it.file.path;
+        (path.ends_with(".install") || is_named(path)) && it.file.status != "D"
+    };
     let mut scripts: Vec<String> = files
         .iter()
         .filter(is_script)
         .map(|it| it.file.path.clone())
         .collect();
-    let names_one = |line: &&str| line.trim_start().starts_with("install=");
+    let names_one = |line: &&str| install(line).is_some();
     scripts.extend(own_added.lines().filter(names_one).map(str::to_owned));
     tell(&mut found, "a new or changed install script", scripts);
 
@@ -93,7 +103,8 @@ pub fn look_at(pkgbuild: &str, gathered: &Gathered) -> Vec<String> {
         .filter(|it| !matches!(it.hidden.as_str(), "" | "binary"));
     let hidden = hidden.map(|it| format!("{} ({})", it.file.path, it.hidden));
     let more = gathered.is_cut.then(|| "more files".to_owned());
-    let hidden = hidden.chain(more).collect();
+    let commits = gathered.lacks_commits.then(|| "the commits".to_owned());
+    let hidden = hidden.chain(more).chain(commits).collect();
     tell(&mut found, "what isn't shown, or not as a whole", hidden);
     if gathered.is_update {
         found.push("only pkgver, pkgrel and checksums changed".to_owned());
@@ -151,6 +162,13 @@ fn sums(text: &str) -> Vec<&str> {
     words.filter(is_sum).collect()
 }
 
+/// The script that a line names as a package's.
+fn install(line: &str) -> Option<&str> {
+    let value = line.trim_start().strip_prefix("install=")?;
+    let word = value.split([' ', '\t', '#', ';']).next()?;
+    Some(word.trim_matches(['\'', '"']))
+}
+
 /// Whether a line has a word that fetches or decodes.
 fn fetches(line: &str) -> bool {
     let is_between = |c: char| !c.is_ascii_alphanumeric() && c != '_';
@@ -185,6 +203,7 @@ mod tests {
             subject: String::new(),
         };
         let gathered = Gathered {
+            lacks_commits: false,
             approved: None,
             tip: "a".repeat(40).parse().unwrap(),
             count: None,

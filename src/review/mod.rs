@@ -7,7 +7,9 @@ mod look_at;
 mod page;
 
 use std::collections::HashSet;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 
 use self::gather::{Found, gather};
@@ -21,6 +23,10 @@ use crate::owners::Key;
 use crate::report::TO_REVIEW;
 use crate::run::{Settings, entries};
 use crate::screen;
+use crate::server::KEY_VARIABLES;
+
+/// `O_NONBLOCK` of open(2), on the architectures of Arch's.
+const O_NONBLOCK: i32 = 0o4000;
 
 /// How it is asked.
 pub struct Asking {
@@ -143,6 +149,7 @@ fn answer(asking: &Asking, found: &Found) -> Result<Answer> {
         return Ok(Answer::No);
     }
     loop {
+        forget_what_was_typed();
         say(&format!("{}: approve? [y]es [n]o [q]uit ", found.name));
         let mut line = String::new();
         let read = io::stdin().lock().read_line(&mut line);
@@ -158,6 +165,17 @@ fn answer(asking: &Asking, found: &Found) -> Result<Answer> {
     }
 }
 
+/// Passes over the lines that were typed before a question is asked: they are no answer to it.
+fn forget_what_was_typed() {
+    let mut options = File::options();
+    let terminal = options.read(true).custom_flags(O_NONBLOCK);
+    let Ok(mut terminal) = terminal.open("/dev/tty") else {
+        return;
+    };
+    let mut line = [0; 4096];
+    while terminal.read(&mut line).is_ok_and(|count| count > 0) {}
+}
+
 /// Prints. A reader that has gone away is no reason to fail.
 fn say(text: &str) {
     let mut out = io::stdout();
@@ -168,6 +186,9 @@ fn say(text: &str) {
 fn page(pager: &str, text: &str) {
     let mut command = Command::new("sh");
     command.args(["-c", pager]).env("LESSSECURE", "1");
+    for name in KEY_VARIABLES {
+        command.env_remove(name);
+    }
     match command.stdin(Stdio::piped()).spawn() {
         Ok(mut pager) => {
             if let Some(mut input) = pager.stdin.take() {

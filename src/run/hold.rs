@@ -100,11 +100,7 @@ impl Run<'_> {
         let lock = &self.lock.container;
         self.sandbox.check_limits(lock, soon())?;
         let Sandbox { engine, shard, .. } = self.sandbox;
-        // A shard has to know who else is on. A run of the whole list goes on without: whoever comes later sees it.
-        let containers = match shard {
-            Some(_) => engine.labelled_containers()?,
-            None => sweep::containers(engine),
-        };
+        let containers = engine.labelled_containers()?;
         self.lock.must_be_alone(engine, *shard, &containers)?;
         let in_use = self.sweep(containers, Whose::Everybodys);
         sweep_images(self.sandbox.engine, &in_use);

@@ -35,6 +35,8 @@ pub struct Due {
     pub spent: Duration,
     /// Whether it waits if it failed not long ago.
     pub has_to_wait: bool,
+    /// Whether it was tried in this run, and not only found to wait after another one.
+    pub was_tried: bool,
 }
 
 /// A run that holds its engine.
@@ -190,10 +192,16 @@ impl Night<'_> {
         let shard = self.settings.shard;
         let shard = shard.filter(|it| it.count() > 1 && !settings.dry_run);
         let mut others = shard.map(|_| Others::new(settings.timeout));
+        // What failed on another night, and waits for its next try, is tried before that only if something comes.
+        if let Some(others) = &mut others {
+            queue.lacking().for_each(|it| others.look(&it.repo, sink));
+        }
         loop {
             let Some(due) = queue.next(handover.published) else {
                 let lacking: Vec<&Repo> = queue.lacking().map(|it| &*it.repo).collect();
-                let Some(others) = others.as_mut().filter(|_| !lacking.is_empty()) else {
+                // Nothing is waited for that is for those alone.
+                let were_tried = queue.lacking().any(|it| it.was_tried);
+                let Some(others) = others.as_mut().filter(|_| were_tried) else {
                     break;
                 };
                 let is_held = || self.run.lock.must_be_held();
@@ -238,17 +246,19 @@ impl Night<'_> {
                 queue.put_back(due);
                 return Ok(true);
             }
-            let before = due.spent;
             let due = Due { spent, ..due };
             if spent >= settings.timeout {
                 tell(line, memory);
             } else if line.lacks_dependencies() {
                 let why = "its dependencies can't be installed yet; again after the others";
                 log::info!("{}: {why}", line.name);
+                let waits = line.facts.waits.is_some();
+                if let Some(others) = others.as_mut().filter(|_| waits) {
+                    others.look(&due.repo, sink);
+                }
                 let due = Due {
                     has_to_wait: false,
-                    // What other shards do may take any time.
-                    spent: if others.is_some() { before } else { spent },
+                    was_tried: due.was_tried || !waits,
                     ..due
                 };
                 queue.wait(due, Until::Published(handover.published), line);

@@ -634,8 +634,11 @@ fn somebody_at_a_terminal_is_asked_and_sees_it_by_a_pager() {
         own.package(name, &[("PKGBUILD", &trivial(name))]);
     }
     let review = own.command("review", &[]);
-    let line = line_of(&review, "PAGER='sed s/^/paged:/'");
+    let sed = "sed \"s/^/paged$LESSSECURE$VIETER_API_KEY:/\"";
+    let line = line_of(&review, &format!("VIETER_API_KEY=s3cret PAGER='{sed}'"));
     let terminal = Terminal::start(150, &line);
+    // What is typed before a question is no answer to it.
+    terminal.send(&["y", "Enter", "y", "Enter"]);
     for (name, answer) in [("a", "what"), ("a", "y"), ("b", "n"), ("c", "q")] {
         let question = format!("{}: approve? [y]es [n]o [q]uit", own.git.url(name));
         terminal.wait_until(|lines| lines.last().is_some_and(|it| it.trim_end() == question));
@@ -643,7 +646,7 @@ fn somebody_at_a_terminal_is_asked_and_sees_it_by_a_pager() {
     }
     let lines = terminal.wait_for("the end: 5");
     assert!(
-        lines.iter().any(|it| it.contains("paged:  +pkgname=c")),
+        lines.iter().any(|it| it.contains("paged1:  +pkgname=c")),
         "{lines:#?}"
     );
     assert!(

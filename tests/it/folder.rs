@@ -253,44 +253,52 @@ fn packages_of_the_folder_are_dependencies_in_a_run_and_across_runs() {
     let user = "makedepends=('lib>=1')\nbuild() { cat /usr/share/lib/lib; }";
     let user = home.git("user", &pkgbuild("user", user));
     let other = home.git("other", &trivial("other"));
+    let more = home.git("more", &pkgbuild("more", ""));
     // Back to front.
-    home.build_list(&[&user, &lib, &other], &[])
+    home.build_list(&[&user, &lib, &other, &more], &[])
         .exits(0)
         .reports("built       lib 1-1  ")
         .reports("built       user 1-1  ")
         .reports("built       other 1.0-1  ")
-        .reports("3 built, 0 up to date, 0 failed");
+        .reports("4 built, 0 up to date, 0 failed");
 
     // The next night: one is newer, another has lost its archive, and a third, which is new, needs one that is up to date.
     let repo = home.repo("vieter");
     home.git("other", &pkgbuild("other", "pkgver=2"));
     fs::remove_file(repo.join("user-1-1-any.pkg.tar.zst")).unwrap();
+    // And a fourth has lost a part of its own.
+    let broken = File::options()
+        .write(true)
+        .open(repo.join("more-1-1-any.pkg.tar.zst"));
+    broken.unwrap().set_len(100).unwrap();
     let app = "depends=(lib user)\nbuild() { cat /usr/share/{lib/lib,user/user}; }";
     let app = home.git("app", &pkgbuild("app", app));
-    home.build_list(&[&app, &user, &lib, &other], &[])
+    home.build_list(&[&app, &user, &lib, &other, &more], &[])
         .exits(0)
         .reports("up to date  lib 1-1  ")
         .reports("built       user 1-1  ")
         .reports("built       app 1-1  ")
         .reports("built       other 2-1  ")
-        .reports("3 built, 1 up to date, 0 failed");
+        .reports("built       more 1-1  ")
+        .reports("4 built, 1 up to date, 0 failed");
     assert_eq!(
         home.names("vieter"),
         [
             "app-1-1-any.pkg.tar.zst",
             "lib-1-1-any.pkg.tar.zst",
+            "more-1-1-any.pkg.tar.zst",
             "other-2-1-any.pkg.tar.zst",
             "user-1-1-any.pkg.tar.zst"
         ]
     );
     assert_eq!(
         seen_by_pacman(&home.dir(), "vieter"),
-        "app 1-1\nlib 1-1\nother 2-1\nuser 1-1"
+        "app 1-1\nlib 1-1\nmore 1-1\nother 2-1\nuser 1-1"
     );
     // Each of them is what the database says: pacman compares sizes and sums.
     let script = add_repo("file:///repo", "vieter", "Optional TrustAll")
-        + "pacman -Sy --noconfirm app other >&2; pacman -Qq app lib other user";
-    assert_eq!(in_arch(&home.dir(), &script), "app\nlib\nother\nuser");
+        + "pacman -Sy --noconfirm app other more >&2; pacman -Qq app lib more other user";
+    assert_eq!(in_arch(&home.dir(), &script), "app\nlib\nmore\nother\nuser");
 }
 
 #[test]

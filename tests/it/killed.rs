@@ -270,9 +270,10 @@ fn somebody_elses_containers_of_our_images_stay_and_their_volumes() {
     let world = World::new();
     // A volume for the containers, which are told by it.
     let stays = |image: &str| docker(&["run", "-d", "-v", "/mine", image, "sleep", "1000"]);
-    let mut theirs = vec![];
+    let (mut theirs, mut nameless) = (vec![], String::new());
     let (code, log) = run_with_bystanders(&world, |image| {
         theirs.push(stays(image));
+        nameless = docker(&["commit", &theirs[0]]);
         docker(&["commit", &theirs[0], "vieter-test-derived"]);
         theirs.push(stays("vieter-test-derived"));
         // One that has ended, and one of an image of an older version, which bears the run itself.
@@ -291,6 +292,9 @@ fn somebody_elses_containers_of_our_images_stay_and_their_volumes() {
         let volume = docker(&["inspect", "-f", volume, id]);
         assert!(!volume.is_empty() && volumes.contains(&volume));
     }
+    // An image that somebody has made of ours, and not named, stays as well.
+    docker(&["image", "inspect", &nameless]);
+    docker(&["rmi", &nameless]);
     // One that has the name of the lock is not taken for it.
     docker(&["rename", &theirs[0], "vieter-build"]);
     let run = world.build(&[]);

@@ -135,8 +135,8 @@ const ATTACKS: [(&str, &str, &str); 19] = [
     ),
     (
         "many",
-        r#"for n in {1..1200}; do echo > "$PKGDEST/$n.pkg.tar"; done"#,
-        "too many archives",
+        r#"for n in {1..2300}; do echo > "$PKGDEST/$n.pkg.tar"; done"#,
+        "too many files",
     ),
 ];
 

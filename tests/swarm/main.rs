@@ -226,7 +226,7 @@ fn what_a_dead_machine_leaves_is_done_elsewhere_and_each_version_is_published_on
     let text = format!(
         "version: '3.8'\nservices:\n  shard:\n    networks: [outside]\n    environment:\n      \
          - 'VIETER_ADDRESS={}'\n      - 'VIETER_BASE_IMAGE={base}'\n      - 'VIETER_MIRROR=http://{HOST}:5079/{base}'\n      \
-         - 'VIETER_NETWORK=host'\n      - 'VIETER_TIMEOUT=200'\n    volumes:\n      \
+         - 'VIETER_NETWORK=host'\n      - 'VIETER_TIMEOUT=600'\n    volumes:\n      \
          - '/run/engine/engine.sock:/var/run/docker.sock'\nnetworks:\n  outside: {{external: true, name: host}}\n",
         server.url()
     );
