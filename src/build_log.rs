@@ -94,7 +94,7 @@ impl BuildLog {
     }
 
     /// Gives it the name of what is built.
-    pub fn is_called(&self, pkgbase: &str, version: &str) {
+    pub fn rename(&self, pkgbase: &str, version: &str) {
         let mut log = self.written();
         let name = format!("{}-{}", cut(pkgbase), cut(version));
         let path = free(&log.dir, &name, &log.time);
@@ -225,7 +225,7 @@ mod tests {
             log.line(&format!("{n} {filler}"));
         }
         log.line("the last");
-        log.is_called("pkg", "1:2.0*-1");
+        log.rename("pkg", "1:2.0*-1");
         let path = log.end(true).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.len() as u64 <= MOST);
@@ -258,7 +258,7 @@ mod tests {
         fs::write(dir.path().join("mine.log"), "a file of somebody's").unwrap();
         for n in 0..15 {
             let log = BuildLog::begin(dir.path(), "git://x", "x").unwrap();
-            log.is_called(&format!("name{n:02}"), "1-1");
+            log.rename(&format!("name{n:02}"), "1-1");
             log.end(true).unwrap();
         }
         let done = BuildLog::begin(dir.path(), "git://x", "x").unwrap();

@@ -158,7 +158,7 @@ impl Memory {
     }
 
     /// Remembers that it is up to date now.
-    pub fn is_refreshed(&mut self, made: u64) {
+    pub fn note_refreshed(&mut self, made: u64) {
         self.text.refreshed = Some((made, since_1970()));
         self.is_changed = true;
     }
@@ -258,11 +258,10 @@ impl Memory {
                 if failure.may_wait() && !is_forced && facts.commit.is_some() =>
             {
                 let tries = seen.waiting.map_or(0, |it| it.tries).saturating_add(1);
-                let (failed, base) = (Failed::of(line, failure), base.to_owned());
-                seen.waiting = Some(Waiting {
+                seen.waiting = Failed::of(line).map(|failed| Waiting {
                     failed,
                     tries,
-                    base,
+                    base: base.to_owned(),
                 });
             }
             Outcome::Built | Outcome::UpToDate => seen.waiting = None,

@@ -108,7 +108,7 @@ impl Owners {
     }
 
     /// Notes that the PKGBUILD of this entry was read in this run, and that it makes what it has claimed and nothing else.
-    pub fn is_read(&mut self, repo: &Repo) {
+    pub fn note_read(&mut self, repo: &Repo) {
         self.read.insert((repo.publish_to.clone(), Key::of(repo)));
     }
 
@@ -160,7 +160,7 @@ mod tests {
         assert!(!owners.have_read(&mine, &key));
         owners.claim(repo, "base", &["foo".to_owned()]).unwrap();
         assert!(!owners.have_read(&mine, &key));
-        owners.is_read(repo);
+        owners.note_read(repo);
         assert!(owners.have(&mine, "foo") && owners.have(&mine, "base-debug"));
         assert!(!owners.have(&other, "foo") && !owners.have(&mine, "bar"));
         assert!(owners.have_read(&mine, &key) && !owners.have_read(&other, &key));

@@ -18,7 +18,7 @@ pub struct Shard {
 
 impl Shard {
     /// Whether an entry falls to it. It falls to one of them, to the same one on every machine and in every version: FNV-1a of
-    /// its URL, branch and path, each ended by a NUL, with its upper half added to its lower.
+    /// its URL, branch and path, each ended by a NUL, with its upper half xored into its lower.
     pub fn has(&self, key: &Key) -> bool {
         let Key { url, branch, path } = key;
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;

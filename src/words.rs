@@ -1,5 +1,5 @@
 //! The words of the field as types: what has become one of them was checked where it came in, and is believed from
-//! there on. Each has one spelling, so `Display` gives back what `FromStr` took.
+//! there on. `Display` gives the one spelling that each has: an epoch of 0 is left out, say.
 
 use std::fmt;
 use std::str::FromStr;

@@ -77,7 +77,7 @@ impl<'e> Workshop<'e> {
             }
         };
         self.is_used = false;
-        memory.is_refreshed(builder.made);
+        memory.note_refreshed(builder.made);
         self.builder = Some(builder);
         Ok(())
     }

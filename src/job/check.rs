@@ -13,7 +13,7 @@ impl Job<'_, '_> {
     /// Takes the PKGBUILD's names for this entry, and tells whether its version of each of its packages is published.
     pub fn is_up_to_date(&mut self, pkgbuild: &Pkgbuild) -> Result<bool, Failure> {
         let version = pkgbuild.version().map_err(at(Step::Version))?;
-        self.is_called(pkgbuild, &version);
+        self.note_name(pkgbuild, &version);
         self.claim(pkgbuild).map_err(at(Step::Version))?;
         if self.builds.settings.force {
             return Ok(false);
@@ -61,7 +61,7 @@ impl Job<'_, '_> {
             memory.must_not_be_anothers(repo, &names, sink.listed, owners)?;
         }
         owners.claim(repo, base, &own)?;
-        owners.is_read(repo);
+        owners.note_read(repo);
         self.facts.names = own;
         Ok(())
     }

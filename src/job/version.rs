@@ -53,17 +53,17 @@ impl Job<'_, '_> {
             return Err(at(Step::Version)(Error::unusable("the PKGBUILD", why)));
         }
         let version = pkgbuild.version().map_err(at(Step::Version))?;
-        self.is_called(&pkgbuild, &version);
+        self.note_name(&pkgbuild, &version);
         Ok(pkgbuild)
     }
 
     /// What to call it from here on.
-    pub fn is_called(&mut self, pkgbuild: &Pkgbuild, version: &Version) {
+    pub fn note_name(&mut self, pkgbuild: &Pkgbuild, version: &Version) {
         self.name = format!("{} {version}", pkgbuild.pkgbase);
         self.facts.pkgbase = Some(pkgbuild.pkgbase.to_string());
         self.facts.version = Some(version.to_string());
         if let Some(log) = &self.container.log {
-            log.is_called(pkgbuild.pkgbase.as_str(), &version.to_string());
+            log.rename(pkgbuild.pkgbase.as_str(), &version.to_string());
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Line;
+use super::{Line, Outcome};
 use crate::clock::since_1970;
 use crate::error::{Error, Kind};
 use crate::text::one_line;
@@ -99,17 +99,24 @@ pub struct Failed {
 }
 
 impl Failed {
-    /// What is remembered of a line's failure.
-    pub fn of(line: &Line, Failure { step, error }: &Failure) -> Failed {
+    /// What is remembered of a line that says why something isn't built: a failure, or that it is held.
+    pub fn of(line: &Line) -> Option<Failed> {
         if let Some(waits) = &line.facts.waits {
-            return waits.failed.clone();
+            return Some(waits.failed.clone());
         }
-        Failed {
+        let (step, error) = match &line.outcome {
+            Outcome::Held(why) => (Step::Clone, format!("held: {why}")),
+            _ => {
+                let Failure { step, error } = line.failure()?;
+                (*step, error.to_string())
+            }
+        };
+        Some(Failed {
             name: line.name.clone(),
-            step: *step,
-            error: one_line(&error.to_string(), 300),
+            step,
+            error: one_line(&error, 300),
             log: line.facts.log.clone(),
             time: since_1970(),
-        }
+        })
     }
 }

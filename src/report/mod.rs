@@ -104,7 +104,7 @@ impl Summary {
             report.add(&line);
         }
         if let Some(entry) = &line.facts.entry {
-            let failed = line.failure().map(|it| Box::new(Failed::of(&line, it)));
+            let failed = Failed::of(&line).map(Box::new);
             self.tried.push((entry.clone(), failed));
         }
     }
@@ -124,7 +124,7 @@ impl Summary {
         self.counts != Counts::default()
     }
 
-    /// Whether everything was built, or is up to date.
+    /// Whether nothing has failed, or wasn't reached.
     pub fn is_well(&self) -> bool {
         self.counts.failed == 0 && self.counts.not_built == 0
     }
