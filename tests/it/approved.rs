@@ -657,3 +657,50 @@ fn somebody_at_a_terminal_is_asked_and_sees_it_by_a_pager() {
     assert_eq!(approvals.lines().count(), 1);
     assert!(approvals.contains(&own.head("a")));
 }
+
+/// Whatever an entry of a list file names: a folder of a repository, or a tag, which somebody moves.
+#[test]
+fn a_folder_and_a_tag_are_approved_as_a_branch_is() {
+    let own = Reviewed::new();
+    own.world.git("mono", &[("README", "two folders")]);
+    fs::create_dir(own.world.git_dir("mono").join("p")).unwrap();
+    let mono = |text: &str| own.world.git("mono", &[("p/PKGBUILD", text)]);
+    mono(&trivial("mono"));
+    own.world.git("tagged", &[("PKGBUILD", &trivial("tagged"))]);
+    own.git_in("tagged", "git tag v1");
+    let urls = [own.git.url("mono"), own.git.url("tagged")];
+    let list = own.world.dir.path().join("list");
+    let lines = format!("{} path=p branch=main\n{} branch=v1\n", urls[0], urls[1]);
+    fs::write(&list, lines).unwrap();
+    let list = ["--list", list.to_str().unwrap(), "--repo", "bur"];
+
+    let all = [&["--approve", &urls[0], &urls[1]], &list[..]].concat();
+    own.review(&all).exits(0);
+    let approved = own.approvals();
+    for line in ["/mono branch=main path=p ", "/tagged branch=v1 "] {
+        assert!(approved.contains(line), "{approved}");
+    }
+    own.build(&list).exits(0).reports("2 built");
+
+    // One is updated, beside something else that isn't its own; the other's tag is moved.
+    mono(&version("mono", "1.1"));
+    own.world
+        .git("tagged", &[("PKGBUILD", &version("tagged", "6.6"))]);
+    own.git_in("tagged", "git tag -f v1");
+    own.build(&[&["--approve-updates"], &list[..]].concat())
+        .exits(5)
+        .reports("built       mono 1.1-1  (an update)")
+        .reports("up to date  tagged 1.0-1  (1 commit to review)");
+    // What is in another folder isn't its own, and all the same a commit to be read.
+    own.world.git("mono", &[("README", "three folders")]);
+    own.build(&[&["--approve-updates"], &list[..]].concat())
+        .exits(5)
+        .reports("up to date  mono 1.1-1  (1 commit to review)");
+    let seen = own.review(&list).exits(5);
+    assert!(seen.stdout.contains("+three folders"), "{}", seen.stdout);
+    assert!(seen.stdout.contains("+pkgver=6.6"), "{}", seen.stdout);
+    // Without the lock, the tag that was moved is built.
+    run(own.world.vieter().args(list))
+        .exits(0)
+        .reports("built       tagged 6.6-1");
+}
