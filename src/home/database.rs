@@ -2,15 +2,19 @@
 //! without compression, as this program writes it. Not here: how it is changed (`change`).
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Read;
 
 use crate::error::{Error, Result};
 use crate::tar::Members;
 use crate::text::one_line;
 
-/// The most that one file in a database may have, in bytes: a list of files, as a rule.
+/// The most that one file in a database may have, in bytes: a list of files, as a rule; and what is said of a package.
 const MAX_FILE: u64 = 64 << 20;
+const MAX_DESC: u64 = 1 << 20;
+
+/// How much of a file is read at once, in bytes.
+const PIECE: u64 = 64 << 10;
 
 /// A package in a database, in the words of its `desc`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,15 +50,25 @@ impl Database {
         let mut database = Database::default();
         while let Some(member) = members.next_file().map_err(io)? {
             let name = one_line(&member.name, 100);
-            let mut bytes = vec![];
-            let mut reader = members.by_ref().take(MAX_FILE);
-            reader.read_to_end(&mut bytes).map_err(io)?;
-            if bytes.len() as u64 != member.size {
-                return Err(bad(format!("{name} is larger than 64 MiB")));
+            // A list of files may be long, and is nothing but compared.
+            let is_desc = member.name.ends_with("/desc");
+            if member.size > if is_desc { MAX_DESC } else { MAX_FILE } {
+                return Err(bad(format!("{name} is larger than it may be")));
             }
-            let before = database
-                .files
-                .insert(member.name.clone(), secret.hash_one(&bytes));
+            let (mut hasher, mut bytes) = (secret.build_hasher(), vec![]);
+            let mut piece = vec![];
+            loop {
+                piece.clear();
+                let mut reader = members.by_ref().take(PIECE);
+                if reader.read_to_end(&mut piece).map_err(io)? == 0 {
+                    break;
+                }
+                hasher.write(&piece);
+                if is_desc {
+                    bytes.extend_from_slice(&piece);
+                }
+            }
+            let before = database.files.insert(member.name.clone(), hasher.finish());
             let (Some((folder, file)), None) = (member.name.split_once('/'), before) else {
                 return Err(bad(format!("{name} is no package's, or is there twice")));
             };

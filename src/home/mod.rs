@@ -1,5 +1,5 @@
 //! Where packages go: whether one is there, publishing, how pacman gets at them, and whose their names are. A home is one of
-//! two, and nobody outside knows which. Not here: what may be published (`archive`).
+//! two, and nobody outside asks which, but whether it remembers whose names are. Not here: what may be published (`archive`).
 
 mod change;
 pub mod database;
