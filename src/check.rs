@@ -7,6 +7,7 @@ use crate::home::Home;
 use crate::list::List;
 use crate::lock;
 use crate::run::Settings;
+use crate::shard::Shard;
 
 /// What was looked at, a line each, and whether all of it is well.
 #[derive(Default)]
@@ -29,14 +30,17 @@ impl Checked {
 }
 
 /// Says which runs are on beside one like this.
-fn others(engine: &Engine) -> Result<String> {
+fn others(engine: &Engine, shard: Option<Shard>) -> Result<String> {
     let containers = engine.labelled_containers()?;
+    let is_excluded = lock::excluding(&containers, shard).is_some();
     let held = lock::held(&containers);
     let names = held.iter().filter_map(|it| it.names.first());
     let names: Vec<&str> = names.map(|it| it.trim_start_matches('/')).collect();
-    Ok(match names.is_empty() {
+    let names = names.join(", ");
+    Ok(match held.is_empty() {
         true => "none is on".to_owned(),
-        false => format!("others are on: {}", names.join(", ")),
+        false if is_excluded => format!("another is on, which this can't be beside: {names}"),
+        false => format!("others are on: {names}"),
     })
 }
 
@@ -58,7 +62,7 @@ pub fn check(settings: &Settings, mut home: Home) -> Result<Checked> {
             }
             let run = match lock::refuse_if_on(&engine, settings.shard) {
                 Err(error) if error.kind == Kind::Busy => Ok(error.to_string()),
-                other => other.and_then(|()| others(&engine)),
+                other => other.and_then(|()| others(&engine, settings.shard)),
             };
             checked.say("run", run);
         }

@@ -74,39 +74,38 @@ impl<'e> Lock<'e> {
         image: &ImageRef,
         own: &Container,
     ) -> Result<Lock<'e>> {
-        let (engine, by) = (sandbox.engine, Deadline::after(PREPARATION));
-        // Who has taken it, and isn't running: it will be, or was killed in that moment.
+        let (engine, give_up_at) = (sandbox.engine, Deadline::after(PREPARATION));
+        // A container that has the name, and isn't running: it will be, or its run was killed in that moment. And when it is taken
+        // for the latter.
         let mut idle: Option<(String, Deadline)> = None;
         let mut is_first = true;
         loop {
-            let error = match sandbox.start(Some(OF_IMAGE), image, by) {
+            let error = match sandbox.start(Some(OF_IMAGE), image, give_up_at) {
                 Ok(container) => {
                     let name = OF_IMAGE.to_owned();
                     return Ok(Lock { container, name });
                 }
                 Err(error) => error,
             };
-            let found = match refuse_if_held(engine, OF_IMAGE) {
+            let now_idle = match refuse_if_held(engine, OF_IMAGE) {
                 Err(busy) if busy.kind == Kind::Busy => None,
                 // Podman says nothing but 500 of a name that is taken.
                 Ok(None) if error.kind != Kind::NameTaken => return Err(error),
                 found => found?,
             };
-            if by.has_passed() || !own.is_running(Deadline::after(PATIENCE))? {
+            if give_up_at.has_passed() || !own.is_running(Deadline::after(PATIENCE))? {
                 return Err(error.during("waiting for the builder image"));
             }
-            idle = match (found, idle) {
-                (Some(id), Some((its, by))) if id == its => {
-                    if by.has_passed() {
-                        engine.remove_container(&id)?;
-                    }
-                    Some((id, by))
+            let was_idle = idle.take();
+            if let Some(id) = now_idle {
+                let since_before = was_idle.filter(|(its, _)| *its == id);
+                let soon = Deadline::after(Duration::from_secs(JUST_NOW));
+                let remove_at = since_before.map_or(soon, |(_, remove_at)| remove_at);
+                if remove_at.has_passed() {
+                    engine.remove_container(&id)?;
                 }
-                (found, _) => {
-                    let soon = Deadline::after(Duration::from_secs(JUST_NOW));
-                    found.map(|id| (id, soon))
-                }
-            };
+                idle = Some((id, remove_at));
+            }
             if std::mem::take(&mut is_first) {
                 log::info!("waiting for another shard, which has the builder image to itself");
             }
@@ -144,23 +143,12 @@ impl<'e> Lock<'e> {
         shard: Option<Shard>,
         containers: &[ContainerSummary],
     ) -> Result<()> {
-        let parts = |shard: Option<Shard>| shard.map_or(0, |it| it.count());
-        let excludes = |it: &ContainerSummary| {
-            let its = parts(locks(it)?);
-            let is_own = it.id == self.container.id();
-            (!is_own && its != parts(shard)).then_some(its)
-        };
-        let mut held = held(containers).into_iter();
-        let Some((its, other)) = held.find_map(|it| Some((excludes(it)?, it))) else {
+        let Some(other) = excluding(containers, shard) else {
             return Ok(());
         };
-        if its < parts(shard) {
+        if parts(locks(other).flatten()) < parts(shard) {
             let _ = engine.wait_removed(&other.id, Deadline::after(START));
-            let containers = engine.labelled_containers()?;
-            if !self::held(&containers)
-                .into_iter()
-                .any(|it| excludes(it).is_some())
-            {
+            if excluding(&engine.labelled_containers()?, shard).is_none() {
                 return Ok(());
             }
         }
@@ -268,6 +256,23 @@ fn is_alive(container: &ContainerSummary, newest: u64) -> bool {
         "created" | "configured" | "initialized" => age < JUST_NOW,
         _ => true,
     }
+}
+
+/// How many parts the whole has that a run builds a part of; none if it builds all of it.
+fn parts(shard: Option<Shard>) -> u64 {
+    shard.map_or(0, |it| it.count())
+}
+
+/// The lock container of a run that one of this shard can't be beside, if there is one: its whole has another number of parts.
+pub fn excluding(
+    containers: &[ContainerSummary],
+    shard: Option<Shard>,
+) -> Option<&ContainerSummary> {
+    let is_another = |it: &&ContainerSummary| {
+        let its = locks(it);
+        its.is_some_and(|its| parts(its) != parts(shard))
+    };
+    held(containers).into_iter().find(is_another)
 }
 
 /// The lock containers of the runs that hold this engine.

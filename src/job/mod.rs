@@ -75,7 +75,7 @@ pub struct Builds<'b, 'e> {
 pub struct Handover<'e> {
     /// A container that was started for the next repository while the last one was cloned.
     pub waiting: Option<Container<'e>>,
-    /// How many archives the run has published.
+    /// How often something has come that others may lack: archives that the run has published, or would, and what other shards have.
     pub published: usize,
     /// Whose the package names are.
     pub owners: Owners,

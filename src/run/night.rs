@@ -198,17 +198,15 @@ impl Night<'_> {
         }
         loop {
             let Some(due) = queue.next(handover.published) else {
-                let lacking: Vec<&Repo> = queue.lacking().map(|it| &*it.repo).collect();
-                // Nothing is waited for that is for those alone.
-                let were_tried = queue.lacking().any(|it| it.was_tried);
-                let Some(others) = others.as_mut().filter(|_| were_tried) else {
-                    break;
-                };
                 let is_held = || self.run.lock.must_be_held();
-                if !others.publish_for(&lacking, sink, is_held)? {
+                let has_come = match &mut others {
+                    Some(others) => have_published(others, queue, sink, is_held)?,
+                    None => false,
+                };
+                if !has_come {
                     break;
                 }
-                // It may be what one of them waits for.
+                // It may be what one of those that wait lacks.
                 handover.published = handover.published.saturating_add(1);
                 continue;
             };
@@ -232,7 +230,6 @@ impl Night<'_> {
                 known,
             };
             let mut line = job::build(&builds, &task, handover);
-            let spent = line.took;
             if let Err(error) = self.run.lock.must_be_held() {
                 if let Outcome::Failed(failure) = line.outcome {
                     line.outcome = Outcome::NotBuilt(Some(failure));
@@ -240,34 +237,35 @@ impl Night<'_> {
                 tell(line, memory);
                 return Err(error);
             }
-            if line.needs_newer_image() {
-                // The container that waits is of the old one.
-                handover.waiting = None;
-                queue.put_back(due);
-                return Ok(true);
-            }
-            let due = Due { spent, ..due };
-            if spent >= settings.timeout {
-                tell(line, memory);
-            } else if line.lacks_dependencies() {
-                let why = "its dependencies can't be installed yet; again after the others";
-                log::info!("{}: {why}", line.name);
-                let waits = line.facts.waits.is_some();
-                if let Some(others) = others.as_mut().filter(|_| waits) {
-                    others.look(&due.repo, sink);
+            match verdict(&line, settings.timeout) {
+                Verdict::NewImage => {
+                    // The container that waits is of the old one.
+                    handover.waiting = None;
+                    queue.put_back(due);
+                    return Ok(true);
                 }
-                let due = Due {
-                    has_to_wait: false,
-                    was_tried: due.was_tried || !waits,
-                    ..due
-                };
-                queue.wait(due, Until::Published(handover.published), line);
-            } else if line.came_early() {
-                let why = "it may replace packages of others, so it is built after them";
-                log::info!("{}: {why}", line.name);
-                queue.wait(due, Until::AllWereTried, line);
-            } else {
-                tell(line, memory);
+                Verdict::LacksDependencies => {
+                    let why = "its dependencies can't be installed yet; again after the others";
+                    log::info!("{}: {why}", line.name);
+                    let waits = line.facts.waits.is_some();
+                    if let Some(others) = others.as_mut().filter(|_| waits) {
+                        others.look(&due.repo, sink);
+                    }
+                    let due = Due {
+                        spent: line.took,
+                        has_to_wait: false,
+                        was_tried: due.was_tried || !waits,
+                        ..due
+                    };
+                    queue.wait(due, Until::Published(handover.published), line);
+                }
+                Verdict::CameEarly => {
+                    let why = "it may replace packages of others, so it is built after them";
+                    log::info!("{}: {why}", line.name);
+                    let spent = line.took;
+                    queue.wait(Due { spent, ..due }, Until::AllWereTried, line);
+                }
+                Verdict::Final => tell(line, memory),
             }
         }
         queue.give_up().for_each(|line| tell(line, memory));
@@ -291,6 +289,49 @@ impl Night<'_> {
             sink.tell(&summary.tried, is_whole, Deadline::after(PRUNING));
         }
         Ok(())
+    }
+}
+
+/// What follows from how a repository's try has ended.
+enum Verdict {
+    /// Its line is told.
+    Final,
+    /// It is tried again once the builder image is up to date.
+    NewImage,
+    /// It is tried again when something was published.
+    LacksDependencies,
+    /// It is tried again when all have been tried.
+    CameEarly,
+}
+
+/// All of its tries share the time limit.
+fn verdict(line: &Line, timeout: Duration) -> Verdict {
+    if line.needs_newer_image() {
+        Verdict::NewImage
+    } else if line.took >= timeout {
+        Verdict::Final
+    } else if line.lacks_dependencies() {
+        Verdict::LacksDependencies
+    } else if line.came_early() {
+        Verdict::CameEarly
+    } else {
+        Verdict::Final
+    }
+}
+
+/// Waits until other shards have published what may be lacking. Nothing is waited for that is for entries alone that weren't tried
+/// in this run.
+fn have_published(
+    others: &mut Others,
+    queue: &Queue<Due, Line>,
+    sink: &Sink,
+    may_go_on: impl Fn() -> Result<()>,
+) -> Result<bool> {
+    let lacking: Vec<&Repo> = queue.lacking().map(|it| &*it.repo).collect();
+    let were_tried = queue.lacking().any(|it| it.was_tried);
+    match were_tried {
+        true => others.publish_for(&lacking, sink, may_go_on),
+        false => Ok(false),
     }
 }
 

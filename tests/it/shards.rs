@@ -133,6 +133,17 @@ fn a_part_shares_an_engine_with_the_others_of_its_whole_alone() {
             .exits(4)
             .says(&format!("the container vieter-build-{name}"));
     }
+    for (part, said) in [
+        (
+            third.as_str(),
+            "another is on, which this can't be beside: ",
+        ),
+        ("2/2", "others are on: "),
+    ] {
+        run(world.vieter_for("check").args(["--shard", part]))
+            .exits(0)
+            .reports(&format!("run           ok      {said}vieter-build-1-of-2"));
+    }
     world
         .build(&["--shard", "2/2"])
         .exits(0)
