@@ -207,10 +207,29 @@ fn limits_that_an_engine_passes_over_are_noticed() {
 #[test]
 fn memory_is_limited_or_the_run_is_refused() {
     let world = World::new();
-    world.package("any", &trivial("any"));
-    let run = world.build(&["--memory", "1g"]);
     if limits_can_be_set() {
-        let run = run.exits(0).reports("built       any 1.0-1  ");
+        // What takes all that it gets fails, and nothing else does.
+        for (name, build) in [
+            ("greedy", "tail /dev/zero"),
+            ("forks", "while sleep 100 & do :; done"),
+        ] {
+            world.package(
+                name,
+                &(trivial(name) + &format!("build() {{ {build}; }}\n")),
+            );
+        }
+        let flood = "build() { head -c 200M /dev/zero | tr '\\0' '\\377'; }\n";
+        world.package("flood", &(trivial("flood") + flood));
+    }
+    world.package("any", &trivial("any"));
+    let run = world.build(&["--memory", "400m"]);
+    if limits_can_be_set() {
+        let run = run
+            .exits(1)
+            .reports("failed      greedy 1.0-1  at build  ")
+            .reports("failed      forks 1.0-1  at build  ")
+            .reports("built       flood 1.0-1  ")
+            .reports("built       any 1.0-1  ");
         assert!(!run.stderr.contains("doesn't limit"), "{}", run.stderr);
     } else {
         run.exits(3)
