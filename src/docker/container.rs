@@ -31,9 +31,17 @@ const END: &[u8] = b"\0that was all\0";
 const BEHIND: u64 = 300_000;
 
 /// The first process. It is neither root's nor the build user's, so that none of what runs beside it can open its input
-/// and keep it from ending, trace it, or kill it, unless root becomes that user, too. It becomes that itself: with the
+/// and keep it from ending, or trace it; nor can root by becoming that user. It becomes that itself: with the
 /// API's `User`, old engines (20.10) leave root's execs without capabilities.
-const FIRST_PROCESS: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups cat";
+const FIRST_PROCESS: [&str; 7] = [
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+    "sh",
+    "-c",
+    include_str!("../scripts/first.sh"),
+];
 
 /// For messages.
 const TOO_MUCH: &str = "it prints more than 1 MiB";
@@ -84,7 +92,7 @@ impl<'e> Container<'e> {
         let config = ContainerConfig {
             image: image.to_string(),
             labels: [(RUN_LABEL, run.as_str())].into(),
-            entrypoint: FIRST_PROCESS.split(' ').collect(),
+            entrypoint: FIRST_PROCESS.to_vec(),
             cmd: [],
             user: "0",
             working_dir: "/",

@@ -13,6 +13,9 @@ groupadd --non-unique --gid "$1" builder
 useradd --non-unique --uid "$1" --gid builder --home-dir /build --no-create-home --shell /bin/bash builder
 install -d -o builder -g builder /build /build/packages
 
+# What the first process of a build's container is (first.sh).
+install -D -m 0111 /usr/bin/cat /usr/local/lib/vieter/cat
+
 # makepkg reads a folder of settings from 6.1 on; an older one's makepkg.conf sources the file.
 mkdir -p /etc/makepkg.conf.d
 printf '%s\n' "$2" >/etc/makepkg.conf.d/vieter.conf

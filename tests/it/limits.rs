@@ -20,7 +20,7 @@ use crate::wild::{on_changed, pkgbuild};
 
 /// What tries to get hold of the first process, by all that has ever worked; each that does is a line `got`.
 const SIEGE: &str = r#"
-echo "first: $(stat -c %u /proc/1)"
+echo "first: $(sed -n 's/^Uid:\t\([0-9]*\).*/\1/p' /proc/1/status)"
 (exec 9<>/proc/1/fd/0) && echo got its input
 (exec 9>/proc/1/fd/1) && echo got its output
 [[ -r /proc/1/fd && $(ls /proc/1/fd) ]] && echo got its files
@@ -43,7 +43,10 @@ fn the_first_process_is_nobodys_and_a_build_has_bounds() {
     let install = format!(
         "post_install() {{\n( {SIEGE} ) > /usr/share/squat/loot 2>&1\n\
         grep -E '^(Uid|CapEff):' /proc/self/status >> /usr/share/squat/loot\n\
-        ( exec 9<>/proc/1/fd/0; exec sleep 1000 ) < /dev/null > /dev/null 2>&1 &\n}}\n"
+        cat > /tmp/siege <<'THE SIEGE'\n{SIEGE}\nTHE SIEGE\n\
+        setpriv --reuid=65534 --regid=65534 --clear-groups bash /tmp/siege > /usr/share/squat/same 2>&1\n\
+        ( exec 9<>/proc/1/fd/0; exec sleep 1000 ) < /dev/null > /dev/null 2>&1 &\n\
+        setpriv --reuid=65534 --clear-groups bash -c 'exec 9<>/proc/1/fd/0; exec sleep 1000' < /dev/null > /dev/null 2>&1 &\n}}\n"
     );
     let squat = "pkgname=squat\npkgver=1\npkgrel=1\narch=(x86_64)\ninstall=squat.install\nsource=(trace.c)\n\
         sha256sums=(SKIP)\nbuild() { gcc -o trace trace.c; }\n\
@@ -70,7 +73,7 @@ for file in pids/pids.max pids.max memory/memory.limit_in_bytes memory.max; do
     [[ ! -f $file ]] || echo "${{file##*/}} $(< $file)" >> "$srcdir/loot"
 done
 }}
-package() {{ install -Dm644 -t "$pkgdir/usr/share/looter" loot; cp /usr/share/squat/loot "$pkgdir/usr/share/looter/root"; }}
+package() {{ install -Dm644 -t "$pkgdir/usr/share/looter" loot; cp /usr/share/squat/loot "$pkgdir/usr/share/looter/root"; cp /usr/share/squat/same "$pkgdir/usr/share/looter/same"; }}
 "#
     );
     world.package("looter", &looter);
@@ -81,6 +84,13 @@ package() {{ install -Dm644 -t "$pkgdir/usr/share/looter" loot; cp /usr/share/sq
     let archive = world.server.file("bur", "looter-1-1-any.pkg.tar.zst");
     let as_root = unpack(&archive, "usr/share/looter/root");
     let as_builder = unpack(&archive, "usr/share/looter/loot");
+    let as_same = unpack(&archive, "usr/share/looter/same");
+    eprintln!("as the same user:\n{as_same}");
+    // Who is the same user may ask for it, and send signals, which a first process doesn't heed; no more than that.
+    assert!(as_same.contains("the siege is over"));
+    for got in ["input", "output", "files", "environment", "memory", "root"] {
+        assert!(!as_same.contains(&format!("got its {got}")) && !as_same.contains("got traced"));
+    }
     eprintln!("as root:\n{as_root}\nas the build user:\n{as_builder}");
     // It has to be what it is taken for.
     assert!(as_root.contains("Uid:\t0\t0\t0\t0"));
