@@ -132,8 +132,13 @@ impl<'s> Staging<'s> {
     /// Those of the file system.
     pub fn place_archive(&self, name: &str) -> Result<()> {
         let signature = signature_of(name);
-        if self.path(&signature).is_file() {
-            self.rename(&signature)?;
+        match self.path(&signature).is_file() {
+            true => self.rename(&signature)?,
+            // Of an archive of that name that was lost.
+            false => {
+                let place = self.target.join(&signature);
+                remove(&place).map_err(failed_to("removing", &place))?;
+            }
         }
         self.rename(name)
     }

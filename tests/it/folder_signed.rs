@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::folder::{Folder, add_repo, in_arch};
+use crate::folder::{Folder, WebServer, add_repo, in_arch};
 use crate::util::{KEY, run, sh_in};
 use crate::wild::pkgbuild;
 
@@ -112,11 +112,15 @@ exec {gpg} "$1"
     assert!(!contents.contains(&key.grip));
 
     // Who wants a signature for each archive, and who wants one for the database as well.
-    for sig_level in ["Required DatabaseOptional", "Required"] {
+    let web = WebServer::start(&home.dir());
+    for (server, sig_level) in [
+        ("file:///repo", "Required DatabaseOptional"),
+        (web.url.as_str(), "Required"),
+    ] {
         let script = format!(
             "pacman-key --init; pacman-key -a - <<'KEY'\n{}\nKEY\npacman-key --lsign-key {} >&2\n",
             key.public, key.fingerprint
-        ) + &add_repo("file:///repo", "vieter", sig_level)
+        ) + &add_repo(server, "vieter", sig_level)
             + "pacman -Sy --noconfirm good >&2; cat /usr/share/good/good";
         let script = script.replace("pacman-key -", "pacman-key >&2 -");
         assert_eq!(in_arch(&home.dir(), &script), "good");
