@@ -275,7 +275,8 @@ impl Engine {
         let (name, tag, own) = (encode(image.name()), encode(image.tag()), image.to_string());
         let mut path =
             format!("/commit?container={id}&repo={name}&tag={tag}&pause=0&comment={COMMENT}");
-        for (label, value) in [&[(RUN_LABEL, own.as_str())], labels].concat() {
+        let ours = [(RUN_LABEL, own.as_str()), (COMMENT_LABEL, COMMENT)];
+        for (label, value) in [&ours, labels].concat() {
             path += &format!("&changes={}", encode(&format!("LABEL {label}={value}")));
         }
         let answer = self.post_json(&path, &CommitConfig {}, by)?;

@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 /// The label that every container and image of ours bears; its value names the run.
 pub const RUN_LABEL: &str = "vieter.run";
 
-/// The comment of the images that we make.
+/// The label of our images that says which comment they have. What is made of one has the label as well, and no such comment.
+pub const COMMENT_LABEL: &str = "vieter.comment";
+
+/// That comment.
 pub const COMMENT: &str = "vieter";
 
 /// The labels of a container or an image. A container has its image's, too.
@@ -197,9 +200,10 @@ pub struct ImageInspect {
 }
 
 impl ImageInspect {
-    /// Whether we have made it: it has our label, which those have as well that are made of it, and our comment.
+    /// Whether we have made it, and not only what it was made of. Older versions gave neither the label nor the comment.
     pub fn is_ours(&self) -> bool {
-        self.label(RUN_LABEL).is_some() && self.comment.as_deref() == Some(COMMENT)
+        let (wanted, has) = (self.label(COMMENT_LABEL), self.comment.as_deref());
+        self.label(RUN_LABEL).is_some() && (wanted.is_none() || wanted == has)
     }
 
     /// Its digest, as its registry has it, or its id if it is of none.

@@ -57,6 +57,9 @@ impl Job<'_, '_> {
             let Archive { name, version, .. } = archive;
             let was_there = self.has(name, version, Tries::while_there_is_time(self.by))?;
             if was_there && !self.builds.settings.force {
+                // By another entry, if a run beside this one has built that.
+                let sink = self.builds.sink;
+                sink.must_not_be_anothers(self.task.repo, &[name.as_str()])?;
                 log::info!("{name} {version} is published already");
                 continue;
             }

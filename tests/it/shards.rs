@@ -260,16 +260,17 @@ fn one_name_that_two_parts_publish_at_once_is_one_entrys_in_a_folder() {
             .spawn()
     };
     let ended = ["1/2", "2/2"].map(part).map(end_of);
-    let mut codes = ended.each_ref().map(|it| it.status.code());
-    codes.sort_unstable();
-    assert_eq!(codes, [Some(0), Some(1)]);
     for output in &ended {
         let text = String::from_utf8_lossy(&output.stdout);
         let log = String::from_utf8_lossy(&output.stderr);
+        eprintln!("{text}{log}");
         match output.status.code() {
             Some(0) => assert!(text.contains("built       same 1.0-1"), "{text}{log}"),
             _ => assert!(log.contains("it belongs to "), "{text}{log}"),
         }
     }
+    let mut codes = ended.each_ref().map(|it| it.status.code());
+    codes.sort_unstable();
+    assert_eq!(codes, [Some(0), Some(1)]);
     assert_nothing_left();
 }
