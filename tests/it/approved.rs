@@ -684,8 +684,8 @@ fn a_folder_and_a_tag_are_approved_as_a_branch_is() {
 
     // One is updated, beside something else that isn't its own; the other's tag is moved.
     mono(&version("mono", "1.1"));
-    own.world
-        .git("tagged", &[("PKGBUILD", &version("tagged", "6.6"))]);
+    let other = version("tagged", "6.6") + "url=https://other\n";
+    own.world.git("tagged", &[("PKGBUILD", &other)]);
     own.git_in("tagged", "git tag -f v1");
     own.build(&[&["--approve-updates"], &list[..]].concat())
         .exits(5)
