@@ -26,11 +26,12 @@ pub const PREPARATION: Duration = Duration::from_secs(3600);
 /// One with more layers than this is made anew: each update adds one, and engines know no more than 127.
 const MAX_LAYERS: usize = 20;
 
-/// The labels that say what the kept one was made of: the base image's id, a number for the settings, and when, in seconds since
-/// 1970.
+/// The labels that say what the kept one was made of: the base image's id, and a number for the settings.
 const BASE: &str = "vieter.base";
 const SETTINGS: &str = "vieter.settings";
-const MADE: &str = "vieter.made";
+
+/// The label that says when it was made, in seconds since 1970.
+pub const MADE: &str = "vieter.made";
 
 /// What pacman 7 says when the container's kernel or seccomp profile refuses the sandbox of its downloads.
 const SANDBOX_REFUSED: [&str; 2] = [

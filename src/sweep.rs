@@ -86,7 +86,7 @@ fn remove_image(engine: &Engine, name: &str) -> Result<()> {
         return Ok(());
     };
     match engine.image(&parent)? {
-        Some(image) if is_nameless(&image) && image.is_ours() => {
+        Some(image) if is_nameless(&image) && is_ours(engine, &image)? => {
             // What else was made of it keeps it.
             match remove_image(engine, &parent) {
                 Err(error) if error.kind == Kind::Status(409) => Ok(()),
@@ -95,6 +95,18 @@ fn remove_image(engine: &Engine, name: &str) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether we have made an image, and not only what it was made of, whose age stands in its labels then.
+///
+/// # Errors
+/// Those of the request.
+fn is_ours(engine: &Engine, image: &ImageInspect) -> Result<bool> {
+    let parent = image.parent.as_deref().filter(|it| !it.is_empty());
+    let parent = parent.map(|it| engine.image(it)).transpose()?.flatten();
+    let made = |it: &ImageInspect| it.label(image::MADE).map(str::to_owned);
+    let is_inherited = made(image).is_some() && parent.as_ref().and_then(made) == made(image);
+    Ok(image.is_like_ours() && !is_inherited)
 }
 
 fn is_nameless(image: &ImageInspect) -> bool {
@@ -121,7 +133,8 @@ fn names_to_go(engine: &Engine, id: String, mut names: Vec<String>) -> Vec<Strin
     names.retain(|name| !name.starts_with("<none>"));
     if names.is_empty() {
         let image = engine.image(&id).inspect_err(say_what_stays);
-        let is_ours = image.is_ok_and(|it| it.is_some_and(|it| it.is_ours()));
+        let is_ours = |image: ImageInspect| is_ours(engine, &image).inspect_err(say_what_stays);
+        let is_ours = image.is_ok_and(|it| it.is_some_and(|it| is_ours(it).unwrap_or(false)));
         return if is_ours { vec![id] } else { vec![] };
     }
     let is_ours = |name: &String| {

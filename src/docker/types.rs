@@ -200,8 +200,9 @@ pub struct ImageInspect {
 }
 
 impl ImageInspect {
-    /// Whether we have made it, and not only what it was made of. Older versions gave neither the label nor the comment.
-    pub fn is_ours(&self) -> bool {
+    /// Whether it has our label, and the comment that we gave with it: what is made of it has the label as well, and, on most
+    /// engines, not the comment. Older versions gave neither.
+    pub fn is_like_ours(&self) -> bool {
         let (wanted, has) = (self.label(COMMENT_LABEL), self.comment.as_deref());
         self.label(RUN_LABEL).is_some() && (wanted.is_none() || wanted == has)
     }

@@ -273,7 +273,8 @@ fn somebody_elses_containers_of_our_images_stay_and_their_volumes() {
     let (mut theirs, mut nameless) = (vec![], String::new());
     let (code, log) = run_with_bystanders(&world, |image| {
         theirs.push(stays(image));
-        nameless = docker(&["commit", &theirs[0]]);
+        let id = docker(&["commit", &theirs[0]]);
+        nameless = id.trim_start_matches("sha256:")[..12].to_owned();
         docker(&["commit", &theirs[0], "vieter-test-derived"]);
         theirs.push(stays("vieter-test-derived"));
         // One that has ended, and one of an image of an older version, which bears the run itself.
