@@ -222,7 +222,7 @@ fn memory_is_limited_or_the_run_is_refused() {
         world.package("flood", &(trivial("flood") + flood));
     }
     world.package("any", &trivial("any"));
-    let run = world.build(&["--memory", "400m"]);
+    let run = world.build(&["--memory", "400m", "--timeout", "30"]);
     if limits_can_be_set() {
         let run = run
             .exits(1)
@@ -247,7 +247,7 @@ fn memory_is_limited_or_the_run_is_refused() {
 fn what_is_new_in_makepkg_7_is_built_as_makepkg_does() {
     let world = World::new();
     // Dependencies of one architecture, of a package for any.
-    let needs = "options=('!autodeps')\ndepends_x86_64=(libgreet)\nbuild() { cat /usr/share/core/libgreet; }";
+    let needs = "depends_x86_64=(libgreet)\nbuild() { cat /usr/share/core/libgreet; }";
     world.package("anys", &pkgbuild("anys", needs));
     let fixed = "export SOURCE_DATE_EPOCH=1700000000";
     world.package("fixed", &pkgbuild("fixed", fixed));
