@@ -10,8 +10,9 @@ use crate::http::Deadline;
 /// The pauses between tries, in seconds; whoever goes on longer waits as long as the last one.
 const PAUSES: [u64; 6] = [1, 3, 9, 9, 9, 30];
 
-/// How many tries a few are.
+/// How many tries a few are, and how many are made for the sake of what took long to make: for a minute and a half.
 const A_FEW: usize = 4;
+const MORE: usize = 8;
 
 /// Does something until it succeeds, fails for good, or has failed too often.
 ///
@@ -38,6 +39,12 @@ impl Tries {
     /// None yet, of a few.
     pub fn a_few(by: Deadline) -> Tries {
         let most = A_FEW;
+        Tries { by, made: 0, most }
+    }
+
+    /// None yet, of more, for what took long to make.
+    pub fn more(by: Deadline) -> Tries {
+        let most = MORE;
         Tries { by, made: 0, most }
     }
 

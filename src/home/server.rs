@@ -111,7 +111,7 @@ impl Shelf<'_> {
         by: Deadline,
     ) -> Result<()> {
         let path = format!("/{}/publish", encode(self.repo.as_str()));
-        let (mut refusals, mut faults) = (Tries::a_few(by), Tries::while_there_is_time(by));
+        let (mut refusals, mut faults) = (Tries::a_few(by), Tries::more(by));
         loop {
             let mut bytes = open()?;
             let error = match self.server.post(&path, &mut bytes, size, by) {

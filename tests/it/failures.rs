@@ -54,7 +54,7 @@ fn each_failure_is_named_and_the_others_are_built() {
         .list(json!({"url": url, "branch": "gone", "arch": ["x86_64"], "repo": "bur"}));
     world.package("good", &trivial("good"));
     let refusal = format!(
-        "HTTP/1.1 507 -\r\nConnection: close\r\n\r\n{{\"message\":\"disk full, you sent {KEY}\"}}"
+        "HTTP/1.1 500 -\r\nConnection: close\r\n\r\n{{\"message\":\"disk full, you sent {KEY}\"}}"
     );
     world.server.fault("POST /full/publish", &refusal);
     world.server.fault(
@@ -85,7 +85,7 @@ fn each_failure_is_named_and_the_others_are_built() {
         .says("the compiler says no")
         .says("One or more files did not pass the validity check!")
         .says("not available for the 'x86_64' architecture")
-        .says("answered 507: disk full, you sent ***")
+        .says("answered 500: disk full, you sent ***")
         .says("answered 302: http://elsewhere/")
         .says("\"../bur\" is not a name for a pacman repository")
         .says("has no URL")

@@ -449,7 +449,7 @@ fn what_strangers_say_is_cut_to_a_line_and_hides_nothing() {
     }
     // An error of the server's.
     let answer = format!("{{\"message\":\"{}\"}}", long("e"));
-    let answer = format!("HTTP/1.1 507 -\r\nConnection: close\r\n\r\n{answer}");
+    let answer = format!("HTTP/1.1 500 -\r\nConnection: close\r\n\r\n{answer}");
     world.server.fault("POST /full/publish", &answer);
     let full = world.git("full", &[("PKGBUILD", &trivial("full"))]);
     world.list(&full, "full");
