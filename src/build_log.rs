@@ -183,12 +183,13 @@ fn entry_of(path: &Path) -> io::Result<String> {
 
 /// The place of a file that isn't there yet: two entries may be called the same in one second.
 fn free(dir: &Path, name: &str, time: &str) -> PathBuf {
-    let numbered = (2..).map(|n| format!("{time}-{n}"));
-    let mut times = std::iter::once(time.to_owned()).chain(numbered);
-    let place = |time: &String| dir.join(file_name(name, time));
-    let is_free = |path: &PathBuf| path.symlink_metadata().is_err();
-    let found = times.find_map(|time| Some(place(&time)).filter(is_free));
-    found.unwrap_or_else(|| place(&time.to_owned()))
+    let mut path = dir.join(file_name(name, time));
+    let mut number = 1_u64;
+    while path.symlink_metadata().is_ok() {
+        number = number.saturating_add(1);
+        path = dir.join(file_name(name, &format!("{time}-{number}")));
+    }
+    path
 }
 
 /// What a file is called.

@@ -268,10 +268,8 @@ pub fn excluding(
     containers: &[ContainerSummary],
     shard: Option<Shard>,
 ) -> Option<&ContainerSummary> {
-    let is_another = |it: &&ContainerSummary| {
-        let its = locks(it);
-        its.is_some_and(|its| parts(its) != parts(shard))
-    };
+    let is_another =
+        |it: &&ContainerSummary| locks(it).is_some_and(|its| parts(its) != parts(shard));
     held(containers).into_iter().find(is_another)
 }
 

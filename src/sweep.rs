@@ -132,10 +132,14 @@ pub fn is_inherited(engine: &Engine, labels: &Labels, image: &str) -> Result<boo
 fn names_to_go(engine: &Engine, id: String, mut names: Vec<String>) -> Vec<String> {
     names.retain(|name| !name.starts_with("<none>"));
     if names.is_empty() {
-        let image = engine.image(&id).inspect_err(say_what_stays);
-        let is_ours = |image: ImageInspect| is_ours(engine, &image).inspect_err(say_what_stays);
-        let is_ours = image.is_ok_and(|it| it.is_some_and(|it| is_ours(it).unwrap_or(false)));
-        return if is_ours { vec![id] } else { vec![] };
+        let is_ours = || match engine.image(&id)? {
+            Some(image) => is_ours(engine, &image),
+            None => Ok(false),
+        };
+        return match is_ours().inspect_err(say_what_stays) {
+            Ok(true) => vec![id],
+            _ => vec![],
+        };
     }
     let is_ours = |name: &String| {
         let docker = name.strip_prefix("docker.io/library/");

@@ -45,7 +45,7 @@ impl Output {
             }
         }
         // A progress meter has no line ends.
-        if self.line.ends_with(b"\r") {
+        if self.line.ends_with(b"\r") && screen::is_wanted() {
             screen::said(&cut(&last_of_line(&self.line), MAX_LINE));
         }
     }
@@ -138,11 +138,16 @@ pub fn escaped(line: &str) -> String {
 
 /// The same text with all that can't be seen shown as an escape, but for what is kept.
 fn escape(text: &str, kept: &[char]) -> String {
+    escape_as(text, kept, |c| c.escape_unicode().to_string())
+}
+
+/// The same, with escapes of this form.
+fn escape_as(text: &str, kept: &[char], escape: impl Fn(char) -> String) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             c if kept.contains(&c) => shown.push(c),
-            c if c.is_control() || is_invisible(c) => shown.extend(c.escape_unicode()),
+            c if c.is_control() || is_invisible(c) => shown.push_str(&escape(c)),
             c => shown.push(c),
         }
     }
@@ -151,17 +156,11 @@ fn escape(text: &str, kept: &[char]) -> String {
 
 /// JSON, whose strings may have anything in them, with what can't be seen as JSON escapes it.
 pub fn json_escaped(json: &str) -> String {
-    let mut shown = String::with_capacity(json.len());
-    for c in json.chars() {
-        match c.is_control() || is_invisible(c) {
-            true => {
-                let units = c.encode_utf16(&mut [0; 2]).to_vec();
-                shown.extend(units.iter().map(|unit| format!("\\u{unit:04x}")));
-            }
-            false => shown.push(c),
-        }
-    }
-    shown
+    escape_as(json, &[], |c| {
+        let mut units = [0; 2];
+        let units = c.encode_utf16(&mut units).iter();
+        units.map(|unit| format!("\\u{unit:04x}")).collect()
+    })
 }
 
 /// The characters of Unicode that reorder or hide what is around them.
@@ -215,5 +214,14 @@ mod tests {
         assert_eq!(one_line("abcdef", 3), "abc…");
         assert_eq!(one_line("abc", 3), "abc");
         assert_eq!(one_line("a\u{180e}\u{206a}", 99), "a\\u{180e}\\u{206a}");
+    }
+
+    #[test]
+    fn json_stays_json_and_shows_what_cannot_be_seen() {
+        let hostile = "{\"url\":\"\u{9b}2J\u{202e}\u{e0041}é\"}";
+        let shown = json_escaped(hostile);
+        assert_eq!(shown, r#"{"url":"\u009b2J\u202e\udb40\udc41é"}"#);
+        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(value(&shown), value(hostile));
     }
 }

@@ -116,10 +116,8 @@ fn is_like_an_id(pkgver: &str, is_taken_apart: bool) -> bool {
 /// Whether a recipe cuts, or replaces, in the values of variables (bash(1), "Parameter Expansion").
 fn takes_apart(lines: &[&str]) -> bool {
     let operator = |rest: &str| rest.chars().find(|it| !it.is_alphanumeric() && *it != '_');
-    let expansions = lines.iter().flat_map(|line| line.split("${").skip(1));
-    expansions
-        .into_iter()
-        .any(|rest| operator(rest).is_some_and(|it| "/#%:^,@".contains(it)))
+    let mut expansions = lines.iter().flat_map(|line| line.split("${").skip(1));
+    expansions.any(|rest| operator(rest).is_some_and(|it| "/#%:^,@".contains(it)))
 }
 
 /// What a PKGBUILD's update leads from and to; `None` if its change is another, or none.
