@@ -144,6 +144,21 @@ fn an_upload_is_tried_again_unless_it_is_refused_for_good() {
 }
 
 #[test]
+fn what_is_built_is_published_beyond_its_time_limit() {
+    let world = World::new();
+    world.package("late", &trivial("late"));
+    // When it may be sent again, the repository's time is up.
+    let busy = status("503").replace("Connection", "Retry-After: 30\r\nConnection");
+    let server = &world.server;
+    server.fault_for("POST /bur/publish", &busy, Then::Close, 0, 1);
+    world
+        .build(&["--timeout", "30"])
+        .exits(0)
+        .says("(try 1; again in 30 s)")
+        .reports("built       late 1.0-1");
+}
+
+#[test]
 fn a_head_is_tried_again_unless_it_is_refused_for_good() {
     let world = World::new();
     let moved = status("302").replace("Connection", "Location: https://elsewhere/\r\nConnection");

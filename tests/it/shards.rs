@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
 
 use vieter::owners::Key;
 use vieter::shard::Shard;
@@ -157,6 +158,42 @@ fn a_part_shares_an_engine_with_the_others_of_its_whole_alone() {
     );
     assert_eq!(output.status.code(), Some(0));
     assert_nothing_left();
+}
+
+/// Halts a run when it has its lock, and hasn't looked who else has one; meanwhile the other one begins.
+#[test]
+fn of_two_that_begin_at_once_and_cannot_be_beside_each_other_one_gives_way() {
+    let world = World::new();
+    let name = named(&world, "wanted", 1);
+    world.package(&name, &trivial(&name));
+    let (whole, part): (&[&str], _) = (&[], &["--shard", "1/2"][..]);
+    for (halted, other, lock) in [
+        (whole, part, "vieter-build"),
+        (part, whole, "vieter-build-1-of-2"),
+    ] {
+        let (has_its_lock, wait_for_its_lock) = channel();
+        let (go, wait_for_go) = channel::<()>();
+        let mut is_first = true;
+        let proxy = Proxy::start(&world, move |text| {
+            if text.contains("/containers/json?") && std::mem::take(&mut is_first) {
+                has_its_lock.send(()).unwrap();
+                wait_for_go.recv().unwrap();
+            }
+            Act::Pass
+        });
+        let behind = ["--force", "--docker-host", &proxy.host];
+        let halted = Background::start(world.vieter().args(halted).args(behind));
+        wait_for_its_lock.recv().unwrap();
+        let why = "another run, which this one can't be beside, is using this engine: ";
+        let why = format!("{why}the container {lock} (");
+        world.build(other).exits(4).says(&why);
+        go.send(()).unwrap();
+        let (code, log) = halted.wait_for_end();
+        assert_eq!(code, Some(0), "{log}");
+        assert_nothing_left();
+    }
+    let twice = format!("{name} 1.0-1");
+    assert_eq!(world.server.accepted(), [twice.clone(), twice]);
 }
 
 #[test]
