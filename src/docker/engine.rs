@@ -129,6 +129,7 @@ impl Engine {
         screen::doing(&format!("pulling {image}"));
         for message in self.post(&path, by)?.messages() {
             let message: PullMessage = message?;
+            let progress = message.progress();
             let failure = message.error_detail.and_then(|it| it.message);
             if let Some(failure) = failure.or(message.error) {
                 return Err(Error::unusable(
@@ -137,8 +138,8 @@ impl Engine {
                 ));
             }
             let words = format!("{} {}", message.id, message.status);
-            match message.progress {
-                Some(bar) => screen::said(&one_line(&format!("{words} {bar}"), 200)),
+            match progress {
+                Some(far) => screen::said(&one_line(&format!("{words} {far}"), 200)),
                 None => log::info!("pulling {image}: {}", one_line(&words, 200)),
             }
         }

@@ -59,12 +59,32 @@ pub struct PullMessage {
     pub id: String,
     /// What is being done with it.
     pub status: String,
-    /// How far it is, as a bar, of which there is one with every few kilobytes.
-    pub progress: Option<String>,
+    /// How far it is, with every few kilobytes; empty in all other messages.
+    pub progress_detail: Option<Progress>,
     /// Why the pull failed; the older form.
     pub error: Option<String>,
     /// Why the pull failed.
     pub error_detail: Option<Failed>,
+}
+
+impl PullMessage {
+    /// How far it is, in percent if that is known, in a message that says nothing else.
+    pub fn progress(&self) -> Option<String> {
+        let progress = self.progress_detail.as_ref()?;
+        let hundredfold = progress.current?.saturating_mul(100);
+        let percent = hundredfold.checked_div(progress.total.unwrap_or(0));
+        let known = percent.filter(|it| *it >= 0).map(|it| format!("{it}%"));
+        Some(known.unwrap_or_default())
+    }
+}
+
+/// In a [`PullMessage`].
+#[derive(Deserialize)]
+pub struct Progress {
+    /// How much is done, in bytes as a rule.
+    pub current: Option<i64>,
+    /// Of how much; not there, or below zero, if nobody knows.
+    pub total: Option<i64>,
 }
 
 /// What failed, in a [`PullMessage`] or a [`Waited`].
@@ -392,6 +412,23 @@ impl fmt::Display for ImageRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_of_a_pull_that_only_say_how_far_it_is_are_told_apart() {
+        for (detail, progress) in [
+            (r#"{"current":30,"total":90}"#, Some("33%")),
+            (r#"{"current":30,"total":-1}"#, Some("")),
+            (r#"{"current":2,"units":"s"}"#, Some("")),
+            ("{}", None),
+            ("null", None),
+        ] {
+            let json = format!(r#"{{"status":"Downloading","progressDetail":{detail},"id":"a"}}"#);
+            let message: PullMessage = serde_json::from_str(&json).unwrap();
+            assert_eq!(message.progress().as_deref(), progress, "{detail}");
+        }
+        let other: PullMessage = serde_json::from_str(r#"{"status":"Digest: a"}"#).unwrap();
+        assert_eq!(other.progress(), None);
+    }
 
     #[test]
     fn an_image_reference_has_a_name_and_a_tag_or_a_digest() {
