@@ -49,20 +49,10 @@ pub struct Server {
 impl Server {
     /// A client of this server, which isn't asked for anything yet.
     pub fn new(settings: Settings) -> Server {
-        let Settings {
-            address,
-            api_key: secret,
-            ca_file,
-        } = settings;
-        let agent = agent(TlsConfig::default());
-        let base = address.trim_end_matches('/').to_owned();
-        let name = base.clone();
-        let http = Client {
-            agent,
-            base,
-            name,
-            secret,
-        };
+        let base = settings.address.trim_end_matches('/').to_owned();
+        let mut http = Client::new(agent(TlsConfig::default()), base.clone(), base);
+        http.secret = settings.api_key;
+        let ca_file = settings.ca_file;
         Server { http, ca_file }
     }
 

@@ -12,7 +12,7 @@ use ureq::http::Method;
 use ureq::{AsSendBody, BodyReader, SendBody};
 
 use super::Frames;
-use super::host::{Agreed, Host, agree};
+use super::host::{Host, agree};
 use super::types::*;
 use crate::error::{Error, Kind, Result};
 use crate::http::{Answer, Client, Deadline, encode};
@@ -38,7 +38,8 @@ const OURS: (&str, &[&str]) = ("label", &[RUN_LABEL]);
 /// An engine that has answered, and the API version agreed upon.
 pub struct Engine {
     http: Client,
-    is_direct: bool,
+    /// Whether nothing stands between us and the engine, so that it sees us go. Not all proxies pass that on.
+    pub is_direct: bool,
     is_silent: AtomicBool,
 }
 
@@ -72,36 +73,25 @@ impl Engine {
     /// # Errors
     /// No answer, or no version in common.
     pub fn open(host: &Host) -> Result<Engine> {
-        let (unversioned, is_direct) = (host.client(), matches!(host, Host::Unix(_)));
+        let client = host.client();
         let soon = Deadline::after(PATIENCE);
-        let answer = succeeded(unversioned.send(Method::GET, "/version", &[], (), soon));
+        let answer = succeeded(client.send(Method::GET, "/version", &[], (), soon));
         let advice = "does it run, is this user in the group docker, or whichever owns the socket? see --docker-host and DOCKER_HOST";
         let version: Version = answer.map_err(|error| error.advise(advice))?.json()?;
-        let agreed = agree(&version).map_err(|why| Error::unusable(&unversioned.name, why))?;
-        let Agreed { api, product } = agreed;
-        let name = format!("{} ({product}, API {api})", unversioned.name);
-        let base = format!("{}/v{api}", unversioned.base);
-        let http = Client {
-            base,
-            name,
-            ..unversioned
-        };
-        let is_silent = AtomicBool::new(false);
+        let api = agree(&version).map_err(|why| Error::unusable(&client.name, why))?;
+        let own = version.own_version();
+        let name = format!("{} (version {own}, API {api})", client.name);
+        let base = format!("{}/v{api}", client.base);
         Ok(Engine {
-            http,
-            is_direct,
-            is_silent,
+            http: Client::new(client.agent, base, name),
+            is_direct: matches!(host, Host::Unix(_)),
+            is_silent: AtomicBool::new(false),
         })
     }
 
     /// Which engine this is, for messages.
     pub fn name(&self) -> &str {
         &self.http.name
-    }
-
-    /// Whether nothing stands between us and the engine, so that it sees us go. Not all proxies pass that on.
-    pub fn is_direct(&self) -> bool {
-        self.is_direct
     }
 
     /// Whether the last request got no answer. Cleaning up is for an engine that answers, or each request of it would be

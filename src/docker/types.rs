@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::one_line;
+
 /// The label that every container and image of ours bears; its value names the run.
 pub const RUN_LABEL: &str = "vieter.run";
 
@@ -33,6 +35,13 @@ pub struct Version {
     /// What it is made of, by which Podman is told.
     #[serde(default)]
     pub components: Vec<Component>,
+}
+
+impl Version {
+    /// The engine's own version, fit for a message.
+    pub fn own_version(&self) -> String {
+        one_line(self.version.as_deref().unwrap_or("unknown"), 50)
+    }
 }
 
 /// In a [`Version`].
