@@ -119,16 +119,11 @@ impl Engine {
         screen::doing(&format!("pulling {image}"));
         for message in self.post(&path, by)?.messages() {
             let message: PullMessage = message?;
-            let progress = message.progress();
-            let failure = message.error_detail.and_then(|it| it.message);
-            if let Some(failure) = failure.or(message.error) {
-                return Err(Error::unusable(
-                    format!("POST {path}"),
-                    one_line(&failure, 500),
-                ));
+            if let Some(failed) = &message.error_detail {
+                return Err(failed.told(&path));
             }
             let words = format!("{} {}", message.id, message.status);
-            match progress {
+            match message.progress() {
                 Some(far) => screen::said(&one_line(&format!("{words} {far}"), 200)),
                 None => log::info!("pulling {image}: {}", one_line(&words, 200)),
             }
@@ -223,10 +218,7 @@ impl Engine {
             return Ok(());
         };
         match answer.json::<Waited>()?.error {
-            Some(Failed { message }) => {
-                let why = one_line(&message.unwrap_or_default(), 500);
-                Err(Error::unusable(format!("POST {path}"), why))
-            }
+            Some(failed) => Err(failed.told(&path)),
             None => Ok(()),
         }
     }
@@ -270,7 +262,7 @@ impl Engine {
         for (label, value) in [&ours, labels].concat() {
             path += &format!("&changes={}", encode(&format!("LABEL {label}={value}")));
         }
-        let answer = self.post_json(&path, &CommitConfig {}, by)?;
+        let answer = self.post_json(&path, &Nothing {}, by)?;
         answer.read().map(drop)
     }
 
@@ -325,9 +317,8 @@ impl Engine {
     /// # Errors
     /// Those of the request.
     pub fn start_exec(&self, id: &str, by: Deadline) -> Result<Output> {
-        let (detach, tty) = (false, false);
         let path = format!("/exec/{id}/start");
-        let answer = self.post_json(&path, &ExecStart { detach, tty }, by)?;
+        let answer = self.post_json(&path, &Nothing {}, by)?;
         Ok(Frames::new(answer.into_reader()))
     }
 

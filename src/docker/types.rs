@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
 use crate::text::one_line;
 
 /// The label that every container and image of ours bears; its value names the run.
@@ -70,8 +71,6 @@ pub struct PullMessage {
     pub status: String,
     /// How far it is, with every few kilobytes; empty in all other messages.
     pub progress_detail: Option<Progress>,
-    /// Why the pull failed; the older form.
-    pub error: Option<String>,
     /// Why the pull failed.
     pub error_detail: Option<Failed>,
 }
@@ -100,8 +99,15 @@ pub struct Progress {
 #[derive(Deserialize)]
 pub struct Failed {
     /// The engine's words.
-    #[serde(alias = "Message")]
-    pub message: Option<String>,
+    #[serde(alias = "Message", default)]
+    pub message: String,
+}
+
+impl Failed {
+    /// As the error that it is of a `POST`.
+    pub fn told(&self, path: &str) -> Error {
+        Error::unusable(format!("POST {path}"), one_line(&self.message, 500))
+    }
 }
 
 /// `POST /containers/{id}/wait`.
@@ -136,18 +142,8 @@ pub struct ContainerConfig<'a> {
     pub attach_stdin: bool,
     /// What an engine sends it first to end it. Podman waits for that to help, in a removal, too.
     pub stop_signal: &'a str,
-    /// The image's would run in there, too.
-    pub healthcheck: Healthcheck<'a>,
     /// What the host gives it.
     pub host_config: HostConfig<'a>,
-}
-
-/// In a [`ContainerConfig`].
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Healthcheck<'a> {
-    /// `NONE` for none.
-    pub test: [&'a str; 1],
 }
 
 /// In a [`ContainerConfig`]: what the host gives a container, and what it keeps from it.
@@ -166,14 +162,11 @@ pub struct HostConfig<'a> {
     pub cap_add: &'a [&'a str],
     /// The most processes.
     pub pids_limit: u32,
-    /// The most memory, in bytes; not there for no limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The most memory, in bytes; null for no limit.
     pub memory: Option<u64>,
     /// The most memory and swap together, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_swap: Option<u64>,
-    /// A network's name, or `host`; not there for the engine's default.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// A network's name, or `host`; null for the engine's default.
     pub network_mode: Option<&'a str>,
 }
 
@@ -291,13 +284,10 @@ pub struct ContainerSummary {
     /// Its own and its image's.
     pub labels: Option<Labels>,
     /// Its names, each with a slash before it.
-    #[serde(default)]
     pub names: Vec<String>,
     /// `running`, `created` and others.
-    #[serde(default)]
     pub state: String,
     /// When it was made, in seconds since 1970.
-    #[serde(default)]
     pub created: u64,
 }
 
@@ -316,9 +306,9 @@ pub struct ImageSummary {
 /// The `filters` of the lists and of the events: what is looked at, and which values it may have.
 pub type Filters<'a> = BTreeMap<&'a str, &'a [&'a str]>;
 
-/// What `POST /commit` takes: what the image is to have other than the container.
+/// What `POST /commit` and `POST /exec/{id}/start` take: nothing that isn't as usual.
 #[derive(Serialize)]
-pub struct CommitConfig {}
+pub struct Nothing {}
 
 /// What `POST /containers/{id}/exec` takes.
 #[derive(Serialize)]
@@ -336,16 +326,6 @@ pub struct ExecConfig<'a> {
     pub working_dir: &'a str,
     /// `NAME=value`; the rest comes from the image.
     pub env: Vec<&'a str>,
-}
-
-/// What `POST /exec/{id}/start` takes.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ExecStart {
-    /// Whether nobody waits for it.
-    pub detach: bool,
-    /// Whether it has a terminal, whose output has no frames.
-    pub tty: bool,
 }
 
 /// `GET /exec/{id}/json`.

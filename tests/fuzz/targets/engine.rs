@@ -238,7 +238,8 @@ pub fn transport(data: &[u8]) {
         _ => {
             let body = source.pick(&[
                 r#"{"Architecture":"x86_64"}"#,
-                r#"[{"Id":"a","ImageID":"c","Labels":{"vieter.run":"1"}},{"Id":"b","ImageID":"c","Labels":null}]"#,
+                r#"[{"Id":"a","ImageID":"c","Labels":{"vieter.run":"1"},"Names":["/a"],"State":"running","Created":1},
+                    {"Id":"b","ImageID":"c","Labels":null,"Names":[],"State":"created","Created":2}]"#,
                 r#"{"Id":"a","Image":"c","State":{"Running":true},"Config":{"Labels":null}}"#,
                 r#"{"status":"x"}{"errorDetail":{"message":"y"},"error":"y"}"#,
                 "\u{1}\0\0\0\0\0\0\u{1}x",
