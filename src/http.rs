@@ -89,7 +89,7 @@ impl Client {
     /// Sends one request for a path with its query, encoded; `by` holds for the reading of the answer's body too.
     ///
     /// # Errors
-    /// [`Kind::NoAnswer`] and [`Kind::Tls`]. Any status is an answer.
+    /// [`Kind::NoAnswer`], [`Kind::UnknownIssuer`] and [`Kind::Tls`]. Any status is an answer.
     pub fn send(
         &self,
         method: Method,
@@ -213,14 +213,17 @@ fn without(text: &str, secret: &str) -> String {
 /// What ureq's error is to us. The TLS library's own errors arrive inside of an I/O error about invalid data; those that
 /// are not about the certificate may be chance, a word of a proxy's in plain text for instance.
 fn no_answer(what: &str, error: &ureq::Error) -> Error {
-    let why = one_line(&error.to_string(), 500);
-    let (kind, why) = match error {
-        ureq::Error::Timeout(_) => (Kind::NoAnswer, "no answer in time"),
-        _ if why.contains("invalid peer certificate") => (Kind::Tls, why.as_str()),
-        ureq::Error::Tls(_) => (Kind::Tls, why.as_str()),
-        ureq::Error::BadUri(_) | ureq::Error::Http(_) => (Kind::Unusable, why.as_str()),
-        ureq::Error::BodyExceedsLimit(_) => (Kind::Unusable, why.as_str()),
-        _ => (Kind::NoAnswer, why.as_str()),
+    let why = match error {
+        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+        error => one_line(&error.to_string(), 500),
+    };
+    let kind = match error {
+        _ if why.contains("invalid peer certificate: UnknownIssuer") => Kind::UnknownIssuer,
+        _ if why.contains("invalid peer certificate") => Kind::Tls,
+        ureq::Error::Tls(_) => Kind::Tls,
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => Kind::Unusable,
+        ureq::Error::BodyExceedsLimit(_) => Kind::Unusable,
+        _ => Kind::NoAnswer,
     };
     Error::new(kind, format!("{what}: {why}"))
 }
