@@ -162,7 +162,10 @@ impl Answer {
     /// Those of [`Answer::read`], and a body that is something else.
     pub fn json<T: DeserializeOwned>(self) -> Result<T> {
         let what = self.what.clone();
-        serde_json::from_slice(&self.read()?).map_err(|error| makes_no_sense(&what, &error))
+        serde_json::from_slice(&self.read()?).map_err(|error| {
+            let why = one_line(&error.to_string(), 300);
+            Error::unusable(what, format!("the answer makes no sense: {why}"))
+        })
     }
 
     /// Reads the body as a stream of JSON messages; each may be the one at which it breaks off.
@@ -226,12 +229,6 @@ fn no_answer(what: &str, error: &ureq::Error) -> Error {
         _ => Kind::NoAnswer,
     };
     Error::new(kind, format!("{what}: {why}"))
-}
-
-/// The error that JSON of another shape is.
-fn makes_no_sense(what: &str, why: &serde_json::Error) -> Error {
-    let why = one_line(&why.to_string(), 300);
-    Error::unusable(what, format!("the answer makes no sense: {why}"))
 }
 
 /// `text` as one segment of a URL's path or one value of its query: all but RFC 3986's unreserved characters

@@ -121,7 +121,7 @@ impl<'e> Container<'e> {
     /// # Errors
     /// Those of the request.
     pub fn archive(&self, path: &str, by: Deadline) -> Result<BodyReader<'static>> {
-        self.engine.get_archive(&self.id, path, by)
+        self.engine.archive(&self.id, path, by)
     }
 
     /// Unpacks a tar stream into a folder in it, likewise. Links in there are followed.
@@ -129,7 +129,7 @@ impl<'e> Container<'e> {
     /// # Errors
     /// Those of the request and of the stream.
     pub fn unpack(&self, path: &str, tar: &mut dyn Read, by: Deadline) -> Result<()> {
-        self.engine.put_archive(&self.id, path, tar, by)
+        self.engine.unpack(&self.id, path, tar, by)
     }
 
     /// Its id.

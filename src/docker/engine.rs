@@ -279,7 +279,7 @@ impl Engine {
     ///
     /// # Errors
     /// Those of the request.
-    pub fn get_archive(&self, id: &str, path: &str, by: Deadline) -> Result<BodyReader<'static>> {
+    pub fn archive(&self, id: &str, path: &str, by: Deadline) -> Result<BodyReader<'static>> {
         let path = format!("/containers/{id}/archive?path={}", encode(path));
         Ok(self.send(Method::GET, &path, &[], (), by)?.into_reader())
     }
@@ -288,18 +288,10 @@ impl Engine {
     ///
     /// # Errors
     /// Those of the request and of the stream.
-    pub fn put_archive(
-        &self,
-        id: &str,
-        path: &str,
-        tar: &mut dyn Read,
-        by: Deadline,
-    ) -> Result<()> {
+    pub fn unpack(&self, id: &str, path: &str, tar: &mut dyn Read, by: Deadline) -> Result<()> {
         let path = format!("/containers/{id}/archive?path={}", encode(path));
-        let (headers, body) = (
-            [("Content-Type", "application/x-tar")],
-            SendBody::from_reader(tar),
-        );
+        let headers = [("Content-Type", "application/x-tar")];
+        let body = SendBody::from_reader(tar);
         let answer = self.send(Method::PUT, &path, &headers, body, by)?;
         answer.read().map(drop)
     }

@@ -28,7 +28,12 @@ pub fn hold<T>(
     warn_of_network(engine, settings.sandbox.network.as_deref());
     // Before a pull that would be for nothing.
     lock::refuse_if_still_held(engine, settings.shard)?;
-    let sandbox = &Sandbox::new(engine, RunId::of_now(), &settings.sandbox, settings.shard);
+    let sandbox = &Sandbox {
+        engine,
+        run: RunId::of_now(),
+        settings: &settings.sandbox,
+        shard: settings.shard,
+    };
     let memory = Memory::open(settings.state.clone(), arch);
     let (lock, builder, base) = take_lock(sandbox, &settings.image, &memory)?;
     let run = Run { sandbox, lock };

@@ -122,7 +122,12 @@ static PARTS: LazyLock<Parts> = LazyLock::new(|| {
         memory,
         env: vec![],
     }));
-    let sandbox = Sandbox::new(engine, RunId::of_now(), settings, None);
+    let sandbox = Sandbox {
+        engine,
+        run: RunId::of_now(),
+        settings,
+        shard: None,
+    };
     let container = sandbox.start(None, &ImageRef::new("any"), soon()).unwrap();
     let inbox = Inbox {
         container: Box::leak(Box::new(container)),
@@ -178,7 +183,7 @@ pub fn transport(data: &[u8]) {
                 Reply::json("")
             });
             engine
-                .put_archive("abc", "/x", &mut Dribble::new(&sent, source), soon())
+                .unpack("abc", "/x", &mut Dribble::new(&sent, source), soon())
                 .unwrap();
             assert_eq!(told.recv().unwrap(), sent);
         }
