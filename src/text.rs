@@ -46,7 +46,7 @@ impl Output {
         }
         // A progress meter has no line ends.
         if self.line.ends_with(b"\r") && screen::is_wanted() {
-            screen::said(&cut(&last_of_line(&self.line), MAX_LINE));
+            screen::said(&shown_line(&self.line));
         }
     }
 

@@ -33,15 +33,8 @@ const BEHIND: u64 = 300_000;
 /// The first process. It is neither root's nor the build user's, so that none of what runs beside it can open its input
 /// and keep it from ending, or trace it; nor can root by becoming that user. It becomes that itself: with the
 /// API's `User`, old engines (20.10) leave root's execs without capabilities.
-const FIRST_PROCESS: [&str; 7] = [
-    "setpriv",
-    "--reuid=65534",
-    "--regid=65534",
-    "--clear-groups",
-    "sh",
-    "-c",
-    include_str!("../scripts/first.sh"),
-];
+const FIRST_PROCESS: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups sh -c";
+const FIRST_SCRIPT: &str = include_str!("../scripts/first.sh");
 
 /// For messages.
 const TOO_MUCH: &str = "it prints more than 1 MiB";
@@ -92,7 +85,7 @@ impl<'e> Container<'e> {
         let config = ContainerConfig {
             image: image.to_string(),
             labels: [(RUN_LABEL, run.as_str())].into(),
-            entrypoint: FIRST_PROCESS.to_vec(),
+            entrypoint: FIRST_PROCESS.split(' ').chain([FIRST_SCRIPT]).collect(),
             cmd: [],
             user: "0",
             working_dir: "/",
@@ -179,14 +172,13 @@ impl<'e> Container<'e> {
         if let Some(log) = &self.log {
             log.line(&format!("\n=== {}", command.doing));
         }
-        let (doing, output) = (command.doing.to_owned(), Output::to(self.log.clone()));
         Ok(Exec {
             container: self,
             by,
             id,
-            doing,
+            doing: command.doing.to_owned(),
             frames,
-            output,
+            output: Output::to(self.log.clone()),
         })
     }
 

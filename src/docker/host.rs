@@ -51,10 +51,9 @@ pub(super) fn agree(engine: &Version) -> Result<&str, String> {
     // What doesn't say its oldest is taken to speak all.
     let has_dropped_ours = two_numbers(oldest).is_some_and(|it| Some(it) > two_numbers(NEWEST_API));
     if has_dropped_ours || two_numbers(newest) < two_numbers(OLDEST_API) {
-        let ours = format!("{OLDEST_API} to {NEWEST_API}");
-        return Err(format!(
-            "it speaks API {oldest} to {newest}, this program {ours}"
-        ));
+        let theirs = format!("it speaks API {oldest} to {newest}");
+        let ours = format!("this program {OLDEST_API} to {NEWEST_API}");
+        return Err(format!("{theirs}, {ours}"));
     }
     let is_podman = engine.components.iter().any(|it| it.name == PODMAN);
     let own = engine.own_version();
