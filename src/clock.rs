@@ -56,10 +56,8 @@ pub fn of_http_date(text: &str) -> Option<u64> {
         return None;
     };
     let months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec";
-    let month = months
-        .split(' ')
-        .position(|it| it == *month)?
-        .checked_add(1)?;
+    let before = months.split(' ').position(|it| it == *month)?;
+    let month = before.saturating_add(1);
     let wanted = format!("{year}-{month:02}-{day}T{hour}:{minute}:{second}Z");
     // Times are in the order of their texts, up to the year 6325: each bit of it, from the largest one on.
     let bits = (0..37).rev().map(|bit| 1_u64 << bit);
