@@ -15,30 +15,20 @@ pub fn since_1970() -> u64 {
 
 /// How long ago a time was, in seconds since 1970.
 pub fn ago(time: u64) -> String {
-    let hours = since_1970().saturating_sub(time).checked_div(HOUR);
-    match hours.unwrap_or(0) {
+    match since_1970().saturating_sub(time) / HOUR {
         0 => "less than an hour ago".to_owned(),
         1 => "1 hour ago".to_owned(),
         hours @ 2..24 => format!("{hours} hours ago"),
         24..48 => "1 day ago".to_owned(),
-        hours => format!("{} days ago", hours.wrapping_div(24)),
+        hours => format!("{} days ago", hours / 24),
     }
 }
 
 /// The day of the week of a time, in seconds since 1970, which began with a Thursday.
 pub fn weekday(time: u64) -> &'static str {
-    let days = [
-        "Thursday",
-        "Friday",
-        "Saturday",
-        "Sunday",
-        "Monday",
-        "Tuesday",
-        "Wednesday",
-    ];
-    let day = time.wrapping_div(DAY).wrapping_rem(7);
-    let day = usize::try_from(day).ok().and_then(|it| days.get(it));
-    day.copied().unwrap_or_default()
+    let days = "Thursday Friday Saturday Sunday Monday Tuesday Wednesday";
+    let day = days.split(' ').nth((time / DAY % 7) as usize);
+    day.unwrap_or_default()
 }
 
 /// A time, in seconds since 1970, as RFC 3339 has it. The date is Howard Hinnant's `civil_from_days`.
@@ -66,10 +56,8 @@ pub fn of_http_date(text: &str) -> Option<u64> {
         return None;
     };
     let months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec";
-    let month = months
-        .split(' ')
-        .position(|it| it == *month)?
-        .checked_add(1)?;
+    let before = months.split(' ').position(|it| it == *month)?;
+    let month = before.saturating_add(1);
     let wanted = format!("{year}-{month:02}-{day}T{hour}:{minute}:{second}Z");
     // Times are in the order of their texts, up to the year 6325: each bit of it, from the largest one on.
     let bits = (0..37).rev().map(|bit| 1_u64 << bit);

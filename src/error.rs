@@ -30,7 +30,9 @@ pub enum Kind {
     Busy,
     /// No complete answer came: connection, protocol or time.
     NoAnswer,
-    /// The other side's certificate was refused.
+    /// The other side's certificate was refused: nobody knows who has issued it.
+    UnknownIssuer,
+    /// It was refused for another reason, or there is none.
     Tls,
     /// An HTTP answer other than the ones that count as success.
     Status(u16),

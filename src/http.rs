@@ -66,6 +66,16 @@ pub struct Client {
 }
 
 impl Client {
+    /// A client of a server that is sent no secret.
+    pub fn new(agent: Agent, base: String, name: String) -> Client {
+        Client {
+            agent,
+            base,
+            name,
+            secret: String::new(),
+        }
+    }
+
     /// What every agent here has to have: statuses are answers rather than errors, and a redirect is an answer
     /// too (following one could carry the key to another host).
     pub fn config() -> ConfigBuilder<AgentScope> {
@@ -79,7 +89,7 @@ impl Client {
     /// Sends one request for a path with its query, encoded; `by` holds for the reading of the answer's body too.
     ///
     /// # Errors
-    /// [`Kind::NoAnswer`] and [`Kind::Tls`]. Any status is an answer.
+    /// [`Kind::NoAnswer`], [`Kind::UnknownIssuer`] and [`Kind::Tls`]. Any status is an answer.
     pub fn send(
         &self,
         method: Method,
@@ -152,7 +162,10 @@ impl Answer {
     /// Those of [`Answer::read`], and a body that is something else.
     pub fn json<T: DeserializeOwned>(self) -> Result<T> {
         let what = self.what.clone();
-        serde_json::from_slice(&self.read()?).map_err(|error| makes_no_sense(&what, &error))
+        serde_json::from_slice(&self.read()?).map_err(|error| {
+            let why = one_line(&error.to_string(), 300);
+            Error::unusable(what, format!("the answer makes no sense: {why}"))
+        })
     }
 
     /// Reads the body as a stream of JSON messages; each may be the one at which it breaks off.
@@ -203,22 +216,19 @@ fn without(text: &str, secret: &str) -> String {
 /// What ureq's error is to us. The TLS library's own errors arrive inside of an I/O error about invalid data; those that
 /// are not about the certificate may be chance, a word of a proxy's in plain text for instance.
 fn no_answer(what: &str, error: &ureq::Error) -> Error {
-    let why = one_line(&error.to_string(), 500);
-    let (kind, why) = match error {
-        ureq::Error::Timeout(_) => (Kind::NoAnswer, "no answer in time"),
-        _ if why.contains("invalid peer certificate") => (Kind::Tls, why.as_str()),
-        ureq::Error::Tls(_) => (Kind::Tls, why.as_str()),
-        ureq::Error::BadUri(_) | ureq::Error::Http(_) => (Kind::Unusable, why.as_str()),
-        ureq::Error::BodyExceedsLimit(_) => (Kind::Unusable, why.as_str()),
-        _ => (Kind::NoAnswer, why.as_str()),
+    let why = match error {
+        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+        error => one_line(&error.to_string(), 500),
+    };
+    let kind = match error {
+        _ if why.contains("invalid peer certificate: UnknownIssuer") => Kind::UnknownIssuer,
+        _ if why.contains("invalid peer certificate") => Kind::Tls,
+        ureq::Error::Tls(_) => Kind::Tls,
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => Kind::Unusable,
+        ureq::Error::BodyExceedsLimit(_) => Kind::Unusable,
+        _ => Kind::NoAnswer,
     };
     Error::new(kind, format!("{what}: {why}"))
-}
-
-/// The error that JSON of another shape is.
-fn makes_no_sense(what: &str, why: &serde_json::Error) -> Error {
-    let why = one_line(&why.to_string(), 300);
-    Error::unusable(what, format!("the answer makes no sense: {why}"))
 }
 
 /// `text` as one segment of a URL's path or one value of its query: all but RFC 3986's unreserved characters

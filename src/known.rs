@@ -14,7 +14,7 @@ use crate::look::Looker;
 use crate::memory::{Memory, Seen, Waiting};
 use crate::owners::Owners;
 use crate::report::{Facts, Failure, Line, Outcome, Step, ToReview, Waits, at};
-use crate::retry::Tries;
+use crate::retry::{A_FEW, Tries};
 use crate::words::{Commit, PackageName};
 
 /// What knows it.
@@ -185,7 +185,7 @@ fn is_published(repo: &Repo, seen: &Seen, sink: &Sink, by: Deadline) -> Result<b
         return Ok(false);
     };
     for name in &names {
-        if !sink.has(&repo.publish_to, name, &version, Tries::a_few(by))? {
+        if !sink.has(&repo.publish_to, name, &version, Tries::new(A_FEW, by))? {
             return Ok(false);
         }
     }

@@ -199,12 +199,8 @@ fn read_refs(
     references: &[String],
     by: Deadline,
 ) -> Result<Option<Commit>> {
-    let client = Client {
-        agent: agent.clone(),
-        base: url.trim_end_matches('/').to_owned(),
-        name: masked(url),
-        secret: String::new(),
-    };
+    let base = url.trim_end_matches('/').to_owned();
+    let client = Client::new(agent.clone(), base, masked(url));
     let path = "/info/refs?service=git-upload-pack";
     let answer = client.send(Method::GET, path, &[], (), by)?;
     if answer.status() != 200 {

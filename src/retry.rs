@@ -10,9 +10,14 @@ use crate::http::Deadline;
 /// The pauses between tries, in seconds; whoever goes on longer waits as long as the last one.
 const PAUSES: [u64; 6] = [1, 3, 9, 9, 9, 30];
 
-/// How many tries a few are, and how many are made for the sake of what took long to make: for a minute and a half.
-const A_FEW: usize = 4;
-const MORE: usize = 8;
+/// How many tries a few are.
+pub const A_FEW: usize = 4;
+
+/// How many are made for the sake of what took long to make: for a minute and a half.
+pub const MORE: usize = 8;
+
+/// As many as there is time for.
+pub const WHILE_THERE_IS_TIME: usize = usize::MAX;
 
 /// Does something until it succeeds, fails for good, or has failed too often.
 ///
@@ -36,21 +41,8 @@ pub struct Tries {
 }
 
 impl Tries {
-    /// None yet, of a few.
-    pub fn a_few(by: Deadline) -> Tries {
-        let most = A_FEW;
-        Tries { by, made: 0, most }
-    }
-
-    /// None yet, of more, for what took long to make.
-    pub fn more(by: Deadline) -> Tries {
-        let most = MORE;
-        Tries { by, made: 0, most }
-    }
-
-    /// None yet, of as many as there is time for.
-    pub fn while_there_is_time(by: Deadline) -> Tries {
-        let most = usize::MAX;
+    /// None yet, of so many.
+    pub fn new(most: usize, by: Deadline) -> Tries {
         Tries { by, made: 0, most }
     }
 

@@ -174,21 +174,6 @@ pub struct Sandbox<'e> {
 }
 
 impl<'e> Sandbox<'e> {
-    /// For the containers of `run` on this engine.
-    pub fn new(
-        engine: &'e Engine,
-        run: RunId,
-        settings: &'e Settings,
-        shard: Option<Shard>,
-    ) -> Sandbox<'e> {
-        Sandbox {
-            engine,
-            run,
-            settings,
-            shard,
-        }
-    }
-
     /// Starts one: no way to more rights, few of root's, nothing mounted.
     ///
     /// # Errors

@@ -49,20 +49,10 @@ pub struct Server {
 impl Server {
     /// A client of this server, which isn't asked for anything yet.
     pub fn new(settings: Settings) -> Server {
-        let Settings {
-            address,
-            api_key: secret,
-            ca_file,
-        } = settings;
-        let agent = agent(TlsConfig::default());
-        let base = address.trim_end_matches('/').to_owned();
-        let name = base.clone();
-        let http = Client {
-            agent,
-            base,
-            name,
-            secret,
-        };
+        let base = settings.address.trim_end_matches('/').to_owned();
+        let mut http = Client::new(agent(TlsConfig::default()), base.clone(), base);
+        http.secret = settings.api_key;
+        let ca_file = settings.ca_file;
         Server { http, ca_file }
     }
 
@@ -82,26 +72,21 @@ impl Server {
     }
 
     /// A `GET` with the key. An agent trusts either the usual certificates or others, so those that `SSL_CERT_FILE`
-    /// names, a private CA's as a rule, are tried if it is the issuer that isn't known, and kept if they get through.
+    /// names, a private CA's as a rule, take their place if it is the issuer that isn't known.
     ///
     /// # Errors
     /// No answer; that file. Any status is an answer.
     pub fn get_first(&mut self, path: &str, by: Deadline) -> Result<Answer> {
-        let is_unknown =
-            |it: &Error| it.kind == Kind::Tls && it.to_string().contains("UnknownIssuer");
         let error = match self.get(path, by) {
-            Err(error) if is_unknown(&error) => error,
+            Err(error) if error.kind == Kind::UnknownIssuer => error,
             answer => return answer,
         };
-        let Some(file) = &self.ca_file else {
+        let Some(file) = self.ca_file.take() else {
             let advice = "a private CA's? set SSL_CERT_FILE to a file with its certificate";
             return Err(error.advise(advice));
         };
-        let usual = std::mem::replace(&mut self.http.agent, trusting(file)?);
+        self.http.agent = trusting(&file)?;
         let answer = self.get(path, by);
-        if answer.is_err() {
-            self.http.agent = usual;
-        }
         answer.map_err(|error| error.advise("with the certificates of SSL_CERT_FILE"))
     }
 

@@ -46,7 +46,7 @@ impl Output {
         }
         // A progress meter has no line ends.
         if self.line.ends_with(b"\r") && screen::is_wanted() {
-            screen::said(&cut(&last_of_line(&self.line), MAX_LINE));
+            screen::said(&shown_line(&self.line));
         }
     }
 
@@ -111,17 +111,34 @@ pub fn masked(text: &str) -> String {
     let mut shown = parts.next().unwrap_or("").to_owned();
     for part in parts {
         shown += "://";
-        let is_behind = |c: char| c.is_whitespace() || "/?#\"'\\".contains(c);
-        let authority = part.split(is_behind).next().unwrap_or(part);
-        match authority.rsplit_once('@') {
-            Some((user, host)) if user != "git" => {
-                shown += &format!("***@{host}");
-                shown += part.strip_prefix(authority).unwrap_or("");
+        match may_be_secret(part).rsplit_once('@') {
+            Some((user, _)) if user != "git" => {
+                shown += "***";
+                shown += part.strip_prefix(user).unwrap_or("");
             }
             _ => shown += part,
         }
     }
     shown
+}
+
+/// The beginning of what follows a `://`, as far as a password's `@` may stand in it.
+fn may_be_secret(part: &str) -> &str {
+    let until = |ends: &str| {
+        let is_end = |c: char| c.is_whitespace() || ends.contains(c);
+        part.split(is_end).next().unwrap_or(part)
+    };
+    // Quotes stand around a URL, as a rule.
+    let (quoted, authority, word) = (until("/?#\"'\\"), until("/?#"), until(""));
+    let port = quoted.split_once(':').map_or("", |(_, port)| port);
+    if port.bytes().all(|it| it.is_ascii_digit()) || quoted.starts_with('[') {
+        return quoted;
+    }
+    // It is no port, but a password. One with a slash in it makes the URL none, and git says so, with the URL.
+    match authority.contains('@') {
+        true => authority,
+        false => word,
+    }
 }
 
 /// One line of text from outside, fit for a log: control characters are shown as an escape (`\u{1b}`) or, at the
@@ -206,6 +223,35 @@ mod tests {
         let shown = "fatal: 'https://***@host/a?b' or https://***@host ssh://git@host/x";
         assert_eq!(printable(said.as_bytes()), shown);
         assert_eq!(masked("a://b@c@d/e://"), "a://***@d/e://");
+        // Not as URLs are to be written, but who reads the message has written it so.
+        for url in [
+            "me:s/cret@host/x",
+            "me:s?c@host/x",
+            "me:s'c@host/x",
+            "me:s#/c@t@host/x",
+        ] {
+            let said = format!("unable to access 'https://{url}/': that");
+            assert_eq!(
+                masked(&said),
+                "unable to access 'https://***@host/x/': that"
+            );
+        }
+        // What works as a URL shows its host, whatever stands in its path.
+        let hostile = "https://a:y'x@evil/b@host/x";
+        assert_eq!(masked(hostile), "https://***@evil/b@host/x");
+        for kept in [
+            "http://host:80/a@b",
+            "http://host:/a@b",
+            "https://[::1]:80/a@b",
+            "https://[::1]/a@b",
+            "https://host/a:b@c",
+            "file:///a:b/c@d",
+            "ssh://git@host:22/a@b",
+            "\"https://host\",\"a@b\"",
+            "https://host:x a@b",
+        ] {
+            assert_eq!(masked(kept), kept);
+        }
     }
 
     #[test]

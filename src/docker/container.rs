@@ -9,7 +9,7 @@ use std::io::{Error as IoError, Read, Result as IoResult};
 
 use ureq::BodyReader;
 
-use super::types::{ContainerConfig, ExecConfig, Healthcheck, HostConfig, ImageRef};
+use super::types::{ContainerConfig, ExecConfig, HostConfig, ImageRef};
 use super::{Engine, RUN_LABEL, Stream, engine};
 use crate::build_log::BuildLog;
 use crate::error::{Error, Kind, Result};
@@ -33,15 +33,8 @@ const BEHIND: u64 = 300_000;
 /// The first process. It is neither root's nor the build user's, so that none of what runs beside it can open its input
 /// and keep it from ending, or trace it; nor can root by becoming that user. It becomes that itself: with the
 /// API's `User`, old engines (20.10) leave root's execs without capabilities.
-const FIRST_PROCESS: [&str; 7] = [
-    "setpriv",
-    "--reuid=65534",
-    "--regid=65534",
-    "--clear-groups",
-    "sh",
-    "-c",
-    include_str!("../scripts/first.sh"),
-];
+const FIRST_PROCESS: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups sh -c";
+const FIRST_SCRIPT: &str = include_str!("../scripts/first.sh");
 
 /// For messages.
 const TOO_MUCH: &str = "it prints more than 1 MiB";
@@ -92,7 +85,7 @@ impl<'e> Container<'e> {
         let config = ContainerConfig {
             image: image.to_string(),
             labels: [(RUN_LABEL, run.as_str())].into(),
-            entrypoint: FIRST_PROCESS.to_vec(),
+            entrypoint: FIRST_PROCESS.split(' ').chain([FIRST_SCRIPT]).collect(),
             cmd: [],
             user: "0",
             working_dir: "/",
@@ -100,7 +93,6 @@ impl<'e> Container<'e> {
             stdin_once: true,
             attach_stdin: true,
             stop_signal: "SIGKILL",
-            healthcheck: Healthcheck { test: ["NONE"] },
             host_config,
         };
         let mut container = Container {
@@ -122,7 +114,7 @@ impl<'e> Container<'e> {
     /// # Errors
     /// Those of the request.
     pub fn archive(&self, path: &str, by: Deadline) -> Result<BodyReader<'static>> {
-        self.engine.get_archive(&self.id, path, by)
+        self.engine.archive(&self.id, path, by)
     }
 
     /// Unpacks a tar stream into a folder in it, likewise. Links in there are followed.
@@ -130,7 +122,7 @@ impl<'e> Container<'e> {
     /// # Errors
     /// Those of the request and of the stream.
     pub fn unpack(&self, path: &str, tar: &mut dyn Read, by: Deadline) -> Result<()> {
-        self.engine.put_archive(&self.id, path, tar, by)
+        self.engine.unpack(&self.id, path, tar, by)
     }
 
     /// Its id.
@@ -180,14 +172,13 @@ impl<'e> Container<'e> {
         if let Some(log) = &self.log {
             log.line(&format!("\n=== {}", command.doing));
         }
-        let (doing, output) = (command.doing.to_owned(), Output::to(self.log.clone()));
         Ok(Exec {
             container: self,
             by,
             id,
-            doing,
+            doing: command.doing.to_owned(),
             frames,
-            output,
+            output: Output::to(self.log.clone()),
         })
     }
 

@@ -12,7 +12,7 @@ use ureq::http::Method;
 use ureq::{AsSendBody, BodyReader, SendBody};
 
 use super::Frames;
-use super::host::{Agreed, Host, agree};
+use super::host::{Host, agree};
 use super::types::*;
 use crate::error::{Error, Kind, Result};
 use crate::http::{Answer, Client, Deadline, encode};
@@ -38,7 +38,8 @@ const OURS: (&str, &[&str]) = ("label", &[RUN_LABEL]);
 /// An engine that has answered, and the API version agreed upon.
 pub struct Engine {
     http: Client,
-    is_direct: bool,
+    /// Whether nothing stands between us and the engine, so that it sees us go. Not all proxies pass that on.
+    pub is_direct: bool,
     is_silent: AtomicBool,
 }
 
@@ -72,36 +73,25 @@ impl Engine {
     /// # Errors
     /// No answer, or no version in common.
     pub fn open(host: &Host) -> Result<Engine> {
-        let (unversioned, is_direct) = (host.client(), matches!(host, Host::Unix(_)));
+        let client = host.client();
         let soon = Deadline::after(PATIENCE);
-        let answer = succeeded(unversioned.send(Method::GET, "/version", &[], (), soon));
+        let answer = succeeded(client.send(Method::GET, "/version", &[], (), soon));
         let advice = "does it run, is this user in the group docker, or whichever owns the socket? see --docker-host and DOCKER_HOST";
         let version: Version = answer.map_err(|error| error.advise(advice))?.json()?;
-        let agreed = agree(&version).map_err(|why| Error::unusable(&unversioned.name, why))?;
-        let Agreed { api, product } = agreed;
-        let name = format!("{} ({product}, API {api})", unversioned.name);
-        let base = format!("{}/v{api}", unversioned.base);
-        let http = Client {
-            base,
-            name,
-            ..unversioned
-        };
-        let is_silent = AtomicBool::new(false);
+        let api = agree(&version).map_err(|why| Error::unusable(&client.name, why))?;
+        let own = version.own_version();
+        let name = format!("{} (version {own}, API {api})", client.name);
+        let base = format!("{}/v{api}", client.base);
         Ok(Engine {
-            http,
-            is_direct,
-            is_silent,
+            http: Client::new(client.agent, base, name),
+            is_direct: matches!(host, Host::Unix(_)),
+            is_silent: AtomicBool::new(false),
         })
     }
 
     /// Which engine this is, for messages.
     pub fn name(&self) -> &str {
         &self.http.name
-    }
-
-    /// Whether nothing stands between us and the engine, so that it sees us go. Not all proxies pass that on.
-    pub fn is_direct(&self) -> bool {
-        self.is_direct
     }
 
     /// Whether the last request got no answer. Cleaning up is for an engine that answers, or each request of it would be
@@ -129,16 +119,12 @@ impl Engine {
         screen::doing(&format!("pulling {image}"));
         for message in self.post(&path, by)?.messages() {
             let message: PullMessage = message?;
-            let failure = message.error_detail.and_then(|it| it.message);
-            if let Some(failure) = failure.or(message.error) {
-                return Err(Error::unusable(
-                    format!("POST {path}"),
-                    one_line(&failure, 500),
-                ));
+            if let Some(failed) = &message.error_detail {
+                return Err(failed.told(&path));
             }
             let words = format!("{} {}", message.id, message.status);
-            match message.progress {
-                Some(bar) => screen::said(&one_line(&format!("{words} {bar}"), 200)),
+            match message.progress() {
+                Some(far) => screen::said(&one_line(&format!("{words} {far}"), 200)),
                 None => log::info!("pulling {image}: {}", one_line(&words, 200)),
             }
         }
@@ -232,10 +218,7 @@ impl Engine {
             return Ok(());
         };
         match answer.json::<Waited>()?.error {
-            Some(Failed { message }) => {
-                let why = one_line(&message.unwrap_or_default(), 500);
-                Err(Error::unusable(format!("POST {path}"), why))
-            }
+            Some(failed) => Err(failed.told(&path)),
             None => Ok(()),
         }
     }
@@ -279,7 +262,7 @@ impl Engine {
         for (label, value) in [&ours, labels].concat() {
             path += &format!("&changes={}", encode(&format!("LABEL {label}={value}")));
         }
-        let answer = self.post_json(&path, &CommitConfig {}, by)?;
+        let answer = self.post_json(&path, &Nothing {}, by)?;
         answer.read().map(drop)
     }
 
@@ -296,7 +279,7 @@ impl Engine {
     ///
     /// # Errors
     /// Those of the request.
-    pub fn get_archive(&self, id: &str, path: &str, by: Deadline) -> Result<BodyReader<'static>> {
+    pub fn archive(&self, id: &str, path: &str, by: Deadline) -> Result<BodyReader<'static>> {
         let path = format!("/containers/{id}/archive?path={}", encode(path));
         Ok(self.send(Method::GET, &path, &[], (), by)?.into_reader())
     }
@@ -305,18 +288,10 @@ impl Engine {
     ///
     /// # Errors
     /// Those of the request and of the stream.
-    pub fn put_archive(
-        &self,
-        id: &str,
-        path: &str,
-        tar: &mut dyn Read,
-        by: Deadline,
-    ) -> Result<()> {
+    pub fn unpack(&self, id: &str, path: &str, tar: &mut dyn Read, by: Deadline) -> Result<()> {
         let path = format!("/containers/{id}/archive?path={}", encode(path));
-        let (headers, body) = (
-            [("Content-Type", "application/x-tar")],
-            SendBody::from_reader(tar),
-        );
+        let headers = [("Content-Type", "application/x-tar")];
+        let body = SendBody::from_reader(tar);
         let answer = self.send(Method::PUT, &path, &headers, body, by)?;
         answer.read().map(drop)
     }
@@ -334,9 +309,8 @@ impl Engine {
     /// # Errors
     /// Those of the request.
     pub fn start_exec(&self, id: &str, by: Deadline) -> Result<Output> {
-        let (detach, tty) = (false, false);
         let path = format!("/exec/{id}/start");
-        let answer = self.post_json(&path, &ExecStart { detach, tty }, by)?;
+        let answer = self.post_json(&path, &Nothing {}, by)?;
         Ok(Frames::new(answer.into_reader()))
     }
 

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use super::socket;
 use super::types::Version;
 use crate::http::Client;
-use crate::text::one_line;
 
 /// The API versions that this program speaks: Engine 20.10's, up to the newest that it was written with.
 /// The highest that both sides know is used, as engines drop old versions (29 refuses all below 1.44).
@@ -30,67 +29,40 @@ impl Host {
     /// A client of the engine, before anybody knows which versions of the API it speaks.
     pub(super) fn client(&self) -> Client {
         let config = Client::config().proxy(None).build();
-        let (agent, base, address) = match self {
+        let (agent, host, address) = match self {
             Host::Unix(path) => {
-                let base = "http://engine".to_owned();
-                (
-                    socket::agent(path, config),
-                    base,
-                    path.display().to_string(),
-                )
+                let address = path.display().to_string();
+                (socket::agent(path, config), "engine", address)
             }
-            Host::Tcp(address) => (
-                config.new_agent(),
-                format!("http://{address}"),
-                address.clone(),
-            ),
+            Host::Tcp(address) => (config.new_agent(), address.as_str(), address.clone()),
         };
-        let (name, secret) = (format!("the engine at {address}"), String::new());
-        Client {
-            agent,
-            base,
-            name,
-            secret,
-        }
+        let name = format!("the engine at {address}");
+        Client::new(agent, format!("http://{host}"), name)
     }
 }
 
-/// What an engine and we agree upon.
-pub(super) struct Agreed<'a> {
-    /// The highest API version that both sides know.
-    pub api: &'a str,
-    /// What the engine is, and its own version.
-    pub product: String,
-}
-
-/// Looks at what an engine says of itself.
+/// The highest API version that both an engine and we speak, by what it says of itself.
 ///
 /// # Errors
 /// Why it won't do.
-pub(super) fn agree(engine: &Version) -> Result<Agreed<'_>, String> {
+pub(super) fn agree(engine: &Version) -> Result<&str, String> {
     let newest = engine.api_version.as_deref().unwrap_or("?");
     let oldest = engine.min_api_version.as_deref().unwrap_or("?");
     // What doesn't say its oldest is taken to speak all.
     let has_dropped_ours = two_numbers(oldest).is_some_and(|it| Some(it) > two_numbers(NEWEST_API));
     if has_dropped_ours || two_numbers(newest) < two_numbers(OLDEST_API) {
-        let ours = format!("{OLDEST_API} to {NEWEST_API}");
-        return Err(format!(
-            "it speaks API {oldest} to {newest}, this program {ours}"
-        ));
+        let theirs = format!("it speaks API {oldest} to {newest}");
+        let ours = format!("this program {OLDEST_API} to {NEWEST_API}");
+        return Err(format!("{theirs}, {ours}"));
     }
-    let own = one_line(engine.version.as_deref().unwrap_or("unknown"), 50);
     let is_podman = engine.components.iter().any(|it| it.name == PODMAN);
+    let own = engine.own_version();
     if is_podman && two_numbers(&own) < two_numbers(OLDEST_PODMAN) {
-        return Err(format!(
-            "it is Podman {own}, and {OLDEST_PODMAN} is the oldest that works"
-        ));
+        let why = format!("it is Podman {own}, and {OLDEST_PODMAN} is the oldest that works");
+        return Err(why);
     }
     let is_older = two_numbers(newest) < two_numbers(NEWEST_API);
-    let product = if is_podman { "Podman" } else { "version" };
-    Ok(Agreed {
-        api: if is_older { newest } else { NEWEST_API },
-        product: format!("{product} {own}"),
-    })
+    Ok(if is_older { newest } else { NEWEST_API })
 }
 
 /// The first two numbers of a version; what is none is less than any.
@@ -113,7 +85,7 @@ mod tests {
                 version: None,
                 components: vec![],
             })
-            .map(|it| it.api.to_owned())
+            .map(str::to_owned)
         };
         assert_eq!(agree("1.41", "1.12").unwrap(), "1.41");
         assert_eq!(agree("1.47", "1.24").unwrap(), "1.47");

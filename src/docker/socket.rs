@@ -43,7 +43,9 @@ impl Transport for Socket {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.stream.set_write_timeout(socket_timeout(timeout)?)?;
+        // ureq sends nothing, and awaits nothing, when no time is left.
+        self.stream
+            .set_write_timeout(timeout.not_zero().map(|left| *left))?;
         let output = self.buffers.output();
         let output = output.get(..amount).unwrap_or(output);
         let written = self.stream.write_all(output);
@@ -51,7 +53,8 @@ impl Transport for Socket {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        self.stream.set_read_timeout(socket_timeout(timeout)?)?;
+        self.stream
+            .set_read_timeout(timeout.not_zero().map(|left| *left))?;
         let amount = match self.stream.read(self.buffers.input_append_buf()) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {
                 return self.await_input(timeout);
@@ -62,24 +65,10 @@ impl Transport for Socket {
         Ok(amount > 0)
     }
 
-    /// An idle connection is fit for another request if there is nothing to read on it, not even its end.
+    /// None is used again: a new one costs next to nothing.
     fn is_open(&mut self) -> bool {
-        let mut probe = || {
-            self.stream.set_nonblocking(true)?;
-            let read = self.stream.read(&mut [0]);
-            self.stream.set_nonblocking(false)?;
-            read
-        };
-        probe().is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+        false
     }
-}
-
-/// What is left as a socket's timeout; the kernel takes a timeout of zero for "none".
-fn socket_timeout(timeout: NextTimeout) -> Result<Option<std::time::Duration>, Error> {
-    if timeout.after.is_zero() {
-        return Err(Error::Timeout(timeout.reason));
-    }
-    Ok(timeout.not_zero().map(|left| *left))
 }
 
 fn timed_out(error: std::io::Error, timeout: NextTimeout) -> Error {

@@ -7,6 +7,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
+use crate::text::one_line;
+
 /// The label that every container and image of ours bears; its value names the run.
 pub const RUN_LABEL: &str = "vieter.run";
 
@@ -35,6 +38,13 @@ pub struct Version {
     pub components: Vec<Component>,
 }
 
+impl Version {
+    /// The engine's own version, fit for a message.
+    pub fn own_version(&self) -> String {
+        one_line(self.version.as_deref().unwrap_or("unknown"), 50)
+    }
+}
+
 /// In a [`Version`].
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -59,20 +69,45 @@ pub struct PullMessage {
     pub id: String,
     /// What is being done with it.
     pub status: String,
-    /// How far it is, as a bar, of which there is one with every few kilobytes.
-    pub progress: Option<String>,
-    /// Why the pull failed; the older form.
-    pub error: Option<String>,
+    /// How far it is, with every few kilobytes; empty in all other messages.
+    pub progress_detail: Option<Progress>,
     /// Why the pull failed.
     pub error_detail: Option<Failed>,
+}
+
+impl PullMessage {
+    /// How far it is, in percent if that is known, in a message that says nothing else.
+    pub fn progress(&self) -> Option<String> {
+        let progress = self.progress_detail.as_ref()?;
+        let hundredfold = progress.current?.saturating_mul(100);
+        let percent = hundredfold.checked_div(progress.total.unwrap_or(0));
+        let known = percent.filter(|it| *it >= 0).map(|it| format!("{it}%"));
+        Some(known.unwrap_or_default())
+    }
+}
+
+/// In a [`PullMessage`].
+#[derive(Deserialize)]
+pub struct Progress {
+    /// How much is done, in bytes as a rule.
+    pub current: Option<i64>,
+    /// Of how much; not there, or below zero, if nobody knows.
+    pub total: Option<i64>,
 }
 
 /// What failed, in a [`PullMessage`] or a [`Waited`].
 #[derive(Deserialize)]
 pub struct Failed {
     /// The engine's words.
-    #[serde(alias = "Message")]
-    pub message: Option<String>,
+    #[serde(alias = "Message", default)]
+    pub message: String,
+}
+
+impl Failed {
+    /// As the error that it is of a `POST`.
+    pub fn told(&self, path: &str) -> Error {
+        Error::unusable(format!("POST {path}"), one_line(&self.message, 500))
+    }
 }
 
 /// `POST /containers/{id}/wait`.
@@ -107,18 +142,8 @@ pub struct ContainerConfig<'a> {
     pub attach_stdin: bool,
     /// What an engine sends it first to end it. Podman waits for that to help, in a removal, too.
     pub stop_signal: &'a str,
-    /// The image's would run in there, too.
-    pub healthcheck: Healthcheck<'a>,
     /// What the host gives it.
     pub host_config: HostConfig<'a>,
-}
-
-/// In a [`ContainerConfig`].
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Healthcheck<'a> {
-    /// `NONE` for none.
-    pub test: [&'a str; 1],
 }
 
 /// In a [`ContainerConfig`]: what the host gives a container, and what it keeps from it.
@@ -137,14 +162,11 @@ pub struct HostConfig<'a> {
     pub cap_add: &'a [&'a str],
     /// The most processes.
     pub pids_limit: u32,
-    /// The most memory, in bytes; not there for no limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The most memory, in bytes; null for no limit.
     pub memory: Option<u64>,
     /// The most memory and swap together, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_swap: Option<u64>,
-    /// A network's name, or `host`; not there for the engine's default.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// A network's name, or `host`; null for the engine's default.
     pub network_mode: Option<&'a str>,
 }
 
@@ -262,13 +284,10 @@ pub struct ContainerSummary {
     /// Its own and its image's.
     pub labels: Option<Labels>,
     /// Its names, each with a slash before it.
-    #[serde(default)]
     pub names: Vec<String>,
     /// `running`, `created` and others.
-    #[serde(default)]
     pub state: String,
     /// When it was made, in seconds since 1970.
-    #[serde(default)]
     pub created: u64,
 }
 
@@ -287,9 +306,9 @@ pub struct ImageSummary {
 /// The `filters` of the lists and of the events: what is looked at, and which values it may have.
 pub type Filters<'a> = BTreeMap<&'a str, &'a [&'a str]>;
 
-/// What `POST /commit` takes: what the image is to have other than the container.
+/// What `POST /commit` and `POST /exec/{id}/start` take: nothing that isn't as usual.
 #[derive(Serialize)]
-pub struct CommitConfig {}
+pub struct Nothing {}
 
 /// What `POST /containers/{id}/exec` takes.
 #[derive(Serialize)]
@@ -307,16 +326,6 @@ pub struct ExecConfig<'a> {
     pub working_dir: &'a str,
     /// `NAME=value`; the rest comes from the image.
     pub env: Vec<&'a str>,
-}
-
-/// What `POST /exec/{id}/start` takes.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ExecStart {
-    /// Whether nobody waits for it.
-    pub detach: bool,
-    /// Whether it has a terminal, whose output has no frames.
-    pub tty: bool,
 }
 
 /// `GET /exec/{id}/json`.
@@ -392,6 +401,23 @@ impl fmt::Display for ImageRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_of_a_pull_that_only_say_how_far_it_is_are_told_apart() {
+        for (detail, progress) in [
+            (r#"{"current":30,"total":90}"#, Some("33%")),
+            (r#"{"current":30,"total":-1}"#, Some("")),
+            (r#"{"current":2,"units":"s"}"#, Some("")),
+            ("{}", None),
+            ("null", None),
+        ] {
+            let json = format!(r#"{{"status":"Downloading","progressDetail":{detail},"id":"a"}}"#);
+            let message: PullMessage = serde_json::from_str(&json).unwrap();
+            assert_eq!(message.progress().as_deref(), progress, "{detail}");
+        }
+        let other: PullMessage = serde_json::from_str(r#"{"status":"Digest: a"}"#).unwrap();
+        assert_eq!(other.progress(), None);
+    }
 
     #[test]
     fn an_image_reference_has_a_name_and_a_tag_or_a_digest() {

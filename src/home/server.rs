@@ -10,7 +10,7 @@ use crate::archive::Archive;
 use crate::error::{Error, Kind, Result};
 use crate::http::{Answer, Deadline, encode};
 use crate::inbox::Inbox;
-use crate::retry::{Tries, retry};
+use crate::retry::{A_FEW, MORE, Tries, WHILE_THERE_IS_TIME, retry};
 use crate::server::{Server, refused};
 use crate::words::{Arch, RepoName};
 
@@ -52,7 +52,7 @@ impl Shelf<'_> {
     /// Those of [`Shelf::has`].
     pub fn url(&self, by: Deadline) -> Result<Option<String>> {
         let Shelf { server, repo, arch } = self;
-        let is_there = self.has(&format!("{repo}.db"), Tries::a_few(by))?;
+        let is_there = self.has(&format!("{repo}.db"), Tries::new(A_FEW, by))?;
         Ok(is_there.then(|| format!("{}/{repo}/{arch}", server.address())))
     }
 
@@ -63,7 +63,7 @@ impl Shelf<'_> {
     pub fn database(&self, by: Deadline) -> Result<Option<Vec<u8>>> {
         let [repo, arch] = [self.repo.as_str(), self.arch.as_str()].map(encode);
         let path = format!("/{repo}/{arch}/{repo}.db");
-        retry(Tries::while_there_is_time(by), || {
+        retry(Tries::new(WHILE_THERE_IS_TIME, by), || {
             let answer = self.server.get(&path, by.within(DATABASE))?;
             found(answer)?.map(Answer::read).transpose()
         })
@@ -84,7 +84,7 @@ impl Shelf<'_> {
             let Archive { name, version, .. } = parcel.archive;
             let (version, was_there) = (format!("{name}-{version}"), parcel.was_there);
             // All were asked for before the first was sent, which may have taken long.
-            if place > 0 && !was_there && self.has(&version, Tries::while_there_is_time(by))? {
+            if place > 0 && !was_there && self.has(&version, Tries::new(WHILE_THERE_IS_TIME, by))? {
                 log::info!("{version} was published meanwhile");
                 continue;
             }
@@ -111,7 +111,7 @@ impl Shelf<'_> {
         by: Deadline,
     ) -> Result<()> {
         let path = format!("/{}/publish", encode(self.repo.as_str()));
-        let (mut refusals, mut faults) = (Tries::a_few(by), Tries::more(by));
+        let (mut refusals, mut faults) = (Tries::new(A_FEW, by), Tries::new(MORE, by));
         loop {
             let mut bytes = open()?;
             let error = match self.server.post(&path, &mut bytes, size, by) {
@@ -127,8 +127,8 @@ impl Shelf<'_> {
             let given_up = tries.pause_after(error).err();
             let look = match given_up {
                 // A last one: it may have been the answer alone that was lost.
-                Some(_) => Tries::a_few(Deadline::after(PATIENCE)),
-                None => Tries::while_there_is_time(by),
+                Some(_) => Tries::new(A_FEW, Deadline::after(PATIENCE)),
+                None => Tries::new(WHILE_THERE_IS_TIME, by),
             };
             let arrived = self.has(version, look);
             if matches!(arrived, Ok(true)) && !was_there {

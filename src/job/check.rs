@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::owners::names_of;
 use crate::pkgbuild::Pkgbuild;
 use crate::report::{Failure, Outcome, Step, at};
-use crate::retry::Tries;
+use crate::retry::{A_FEW, Tries};
 use crate::text::one_line;
 
 impl Job<'_, '_> {
@@ -19,7 +19,7 @@ impl Job<'_, '_> {
             return Ok(false);
         }
         for name in &pkgbuild.names {
-            let has = self.has(name, &version, Tries::a_few(self.by));
+            let has = self.has(name, &version, Tries::new(A_FEW, self.by));
             if !has.map_err(at(Step::Check))? {
                 return Ok(false);
             }

@@ -301,7 +301,7 @@ impl Job<'_, '_> {
     /// all proxies pass the end of one on, and what root has run in it could have made it stay.
     fn end(mut self, is_up_to_date: bool) {
         let is_only_read = is_up_to_date && !self.has_makepkg_run && !self.has_root_run;
-        if is_only_read && self.builds.sandbox.engine.is_direct() {
+        if is_only_read && self.builds.sandbox.engine.is_direct {
             self.container.let_go();
             return;
         }

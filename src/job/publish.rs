@@ -10,7 +10,7 @@ use crate::http::Deadline;
 use crate::inbox::{Inbox, called, ending};
 use crate::pkgbuild::Pkgbuild;
 use crate::report::{Archived, Failure, Outcome, Step, at};
-use crate::retry::Tries;
+use crate::retry::{Tries, WHILE_THERE_IS_TIME};
 use crate::tar::Member;
 use crate::text::one_line;
 use crate::words::{Commit, PackageName};
@@ -55,7 +55,7 @@ impl Job<'_, '_> {
         places.sort_by_key(|(_, (archive, _))| pkgbuild.names.contains(&archive.name));
         for (place, (archive, member)) in places {
             let Archive { name, version, .. } = archive;
-            let was_there = self.has(name, version, Tries::while_there_is_time(self.by))?;
+            let was_there = self.has(name, version, Tries::new(WHILE_THERE_IS_TIME, self.by))?;
             if was_there && !self.builds.settings.force {
                 // By another entry, if a run beside this one has built that.
                 let sink = self.builds.sink;

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::{List, MAX_BYTES, MAX_ENTRIES, too_many};
 use crate::error::{Error, Kind, Result};
 use crate::http::{Answer, Deadline};
-use crate::retry::{Tries, retry};
+use crate::retry::{A_FEW, Tries, retry};
 use crate::server::{Server, refused};
 use crate::text::one_line;
 use crate::words::Arch;
@@ -73,7 +73,7 @@ pub fn read_id<'de, D: Deserializer<'de>>(id: D) -> Result<Option<u64>, D::Error
 /// No answer, any but 200, a list that can't be read. An entry that can't be used is no error of the list.
 pub fn fetch(server: &mut Server, arch: &Arch) -> Result<List> {
     let by = Deadline::after(PATIENCE);
-    retry(Tries::a_few(by), || {
+    retry(Tries::new(A_FEW, by), || {
         fetch_once(server, arch, by.within(ONE_TRY))
     })
 }

@@ -28,7 +28,12 @@ pub fn hold<T>(
     warn_of_network(engine, settings.sandbox.network.as_deref());
     // Before a pull that would be for nothing.
     lock::refuse_if_still_held(engine, settings.shard)?;
-    let sandbox = &Sandbox::new(engine, RunId::of_now(), &settings.sandbox, settings.shard);
+    let sandbox = &Sandbox {
+        engine,
+        run: RunId::of_now(),
+        settings: &settings.sandbox,
+        shard: settings.shard,
+    };
     let memory = Memory::open(settings.state.clone(), arch);
     let (lock, builder, base) = take_lock(sandbox, &settings.image, &memory)?;
     let run = Run { sandbox, lock };
@@ -71,7 +76,7 @@ fn take_lock<'e>(
 /// Says what builds can reach in their network that nobody may want them to.
 fn warn_of_network(engine: &Engine, network: Option<&str>) {
     match network {
-        Some(network) if !engine.is_direct() => log::warn!(
+        Some(network) if !engine.is_direct => log::warn!(
             "builds are in the network {network}: if the engine's TCP port can be reached from there, a stranger's build \
              is root on the engine's host; put builds into a network of their own (README, \"What protects you\")"
         ),

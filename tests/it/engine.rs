@@ -32,7 +32,12 @@ pub fn start<'e>(engine: &'e Engine, network: Option<&str>) -> Container<'e> {
         memory,
         env: vec![],
     }));
-    let sandbox = Sandbox::new(engine, "test".parse().unwrap(), settings, None);
+    let sandbox = Sandbox {
+        engine,
+        run: "test".parse().unwrap(),
+        settings,
+        shard: None,
+    };
     let image = ImageRef::new(BASE_IMAGE.as_str());
     let soon = Deadline::after(Duration::from_secs(60));
     sandbox.start(None, &image, soon).unwrap()

@@ -123,7 +123,7 @@ fn an_engine_that_makes_no_sense_is_an_error_and_no_panic() {
         ("GET /info", &ok("7"), "makes no sense"),
         (
             "POST /images/create",
-            &ok("{\"status\":\"x\"}{\"errorDetail\":{},\"error\":\"toomanyrequests\"}"),
+            &ok("{\"status\":\"x\"}{\"errorDetail\":{\"message\":\"toomanyrequests\"}}"),
             "toomanyrequests",
         ),
         (

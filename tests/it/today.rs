@@ -146,7 +146,7 @@ fn a_podman_that_is_too_old_is_refused_at_the_start() {
         .says("it is Podman 4.3.1, and 5.4 is the oldest that works");
     version("5.4.0")
         .says("using the engine at ")
-        .says("(Podman 5.4.0, API 1.41)");
+        .says("(version 5.4.0, API 1.41)");
 }
 
 /// A socket that leads to the engine, for requests that were changed on their way.

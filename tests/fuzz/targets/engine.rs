@@ -122,7 +122,12 @@ static PARTS: LazyLock<Parts> = LazyLock::new(|| {
         memory,
         env: vec![],
     }));
-    let sandbox = Sandbox::new(engine, RunId::of_now(), settings, None);
+    let sandbox = Sandbox {
+        engine,
+        run: RunId::of_now(),
+        settings,
+        shard: None,
+    };
     let container = sandbox.start(None, &ImageRef::new("any"), soon()).unwrap();
     let inbox = Inbox {
         container: Box::leak(Box::new(container)),
@@ -178,7 +183,7 @@ pub fn transport(data: &[u8]) {
                 Reply::json("")
             });
             engine
-                .put_archive("abc", "/x", &mut Dribble::new(&sent, source), soon())
+                .unpack("abc", "/x", &mut Dribble::new(&sent, source), soon())
                 .unwrap();
             assert_eq!(told.recv().unwrap(), sent);
         }
@@ -238,7 +243,8 @@ pub fn transport(data: &[u8]) {
         _ => {
             let body = source.pick(&[
                 r#"{"Architecture":"x86_64"}"#,
-                r#"[{"Id":"a","ImageID":"c","Labels":{"vieter.run":"1"}},{"Id":"b","ImageID":"c","Labels":null}]"#,
+                r#"[{"Id":"a","ImageID":"c","Labels":{"vieter.run":"1"},"Names":["/a"],"State":"running","Created":1},
+                    {"Id":"b","ImageID":"c","Labels":null,"Names":[],"State":"created","Created":2}]"#,
                 r#"{"Id":"a","Image":"c","State":{"Running":true},"Config":{"Labels":null}}"#,
                 r#"{"status":"x"}{"errorDetail":{"message":"y"},"error":"y"}"#,
                 "\u{1}\0\0\0\0\0\0\u{1}x",
