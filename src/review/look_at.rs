@@ -74,14 +74,13 @@ pub fn look_at(pkgbuild: &str, gathered: &Gathered) -> Vec<String> {
     tell(&mut found, "lines that fetch or decode", lines.collect());
 
     if let Some(before) = before {
-        let others = commits.iter().filter(|it| it.mail != before.mail);
-        let others: BTreeSet<String> = others
-            .map(|it| format!("{} <{}>", it.name, it.mail))
-            .collect();
+        let others = commits.iter().filter(|it| it.who != before.who);
+        let others: BTreeSet<String> = others.map(|it| it.who.clone()).collect();
+        let others = others.into_iter().collect();
         tell(
             &mut found,
             "another author than the approved commit's",
-            others.into_iter().collect(),
+            others,
         );
     }
     let is_link = |it: &&Shown| matches!(it.file.modes[1].as_str(), "120000" | "160000");
@@ -103,8 +102,7 @@ pub fn look_at(pkgbuild: &str, gathered: &Gathered) -> Vec<String> {
         .filter(|it| !matches!(it.hidden.as_str(), "" | "binary"));
     let hidden = hidden.map(|it| format!("{} ({})", it.file.path, it.hidden));
     let more = gathered.is_cut.then(|| "more files".to_owned());
-    let commits = gathered.lacks_commits.then(|| "the commits".to_owned());
-    let hidden = hidden.chain(more).chain(commits).collect();
+    let hidden = hidden.chain(more).collect();
     tell(&mut found, "what isn't shown, or not as a whole", hidden);
     if gathered.is_update {
         found.push("only pkgver, pkgrel and checksums changed".to_owned());
@@ -196,23 +194,16 @@ mod tests {
     }
 
     fn found(old: &str, new: &str, files: Vec<Shown>) -> Vec<String> {
-        let author = |mail: &str| Authored {
-            date: String::new(),
-            name: "A".to_owned(),
-            mail: mail.to_owned(),
-            subject: String::new(),
+        let same = || Authored {
+            who: "A <same@t>".to_owned(),
+            text: String::new(),
         };
         let gathered = Gathered {
-            lacks_commits: false,
-            approved: None,
-            tip: "a".repeat(40).parse().unwrap(),
-            count: None,
-            commits: vec![author("same@t")],
-            before: Some(author("same@t")),
+            commits: vec![same()],
+            before: Some(same()),
             pkgbuilds: [old.to_owned(), new.to_owned()],
             files,
-            is_cut: false,
-            is_update: false,
+            ..Gathered::default()
         };
         look_at("PKGBUILD", &gathered)
     }

@@ -93,7 +93,7 @@ pub fn review(settings: &Settings, asking: Asking, home: Option<Home>) -> Result
         };
         let answer = match is_over {
             true => Answer::Quit,
-            false => answer(&asking, &found)?,
+            false => answer(&asking, &repo.name(), &found)?,
         };
         is_over = answer == Answer::Quit;
         if answer == Answer::Yes {
@@ -101,7 +101,7 @@ pub fn review(settings: &Settings, asking: Asking, home: Option<Home>) -> Result
                 commit, version, ..
             } = &found;
             approvals.approve(repo, commit, version.as_ref(), By::Person)?;
-            say(&format!("approved {} at {commit}\n", found.name));
+            say(&format!("approved {} at {commit}\n", repo.name()));
         } else {
             left = left.saturating_add(1);
         }
@@ -136,7 +136,7 @@ fn is_there() -> bool {
 }
 
 /// Shows what was found, and what somebody says of it; nobody does who isn't at a terminal.
-fn answer(asking: &Asking, found: &Found) -> Result<Answer> {
+fn answer(asking: &Asking, name: &str, found: &Found) -> Result<Answer> {
     let is_there = is_there();
     match &asking.pager {
         Some(pager) if is_there && !asking.approve => page(pager, &found.text),
@@ -150,7 +150,7 @@ fn answer(asking: &Asking, found: &Found) -> Result<Answer> {
     }
     loop {
         forget_what_was_typed();
-        say(&format!("{}: approve? [y]es [n]o [q]uit ", found.name));
+        say(&format!("{name}: approve? [y]es [n]o [q]uit "));
         let mut line = String::new();
         let read = io::stdin().lock().read_line(&mut line);
         let what = "reading the answer";
