@@ -126,7 +126,6 @@ pub enum RepoKind {
 /// What an entry says, not looked into yet. Fields that servers add are passed over.
 #[derive(Default, Deserialize)]
 struct Fields {
-    #[serde(default, deserialize_with = "server::read_id")]
     id: Option<u64>,
     url: Option<String>,
     branch: Option<String>,
