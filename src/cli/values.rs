@@ -24,8 +24,14 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 pub struct Values<'a> {
     /// By the variable that the flag wins over.
     pub flags: HashMap<&'static str, String>,
+    /// The flags without a value.
+    pub switches: Vec<String>,
     /// The environment, as a rule.
     pub env: Env<'a>,
+    /// The variables of containers that flags give.
+    pub pairs: Vec<String>,
+    /// What is chosen.
+    pub what: Vec<String>,
 }
 
 impl Values<'_> {
@@ -46,6 +52,11 @@ impl Values<'_> {
             (None, None) => return Ok(None),
         };
         Ok(Some(value.trim().to_owned()).filter(|it| !it.is_empty()))
+    }
+
+    /// Whether a flag without a value is given.
+    pub fn has(&self, switch: &str) -> bool {
+        self.switches.iter().any(|it| it == switch)
     }
 
     /// Whether a value is given, if only an empty one.
