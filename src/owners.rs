@@ -2,6 +2,7 @@
 //! here: who had it last night, which a folder remembers (`home`), or a state (`memory`).
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
@@ -13,7 +14,7 @@ use crate::text::{masked, one_line};
 use crate::words::{PackageName, RepoName};
 
 /// What an entry is known by from night to night.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
     /// Its URL, without a password.
     pub url: String,
@@ -35,15 +36,19 @@ impl Key {
 
     /// What messages call it.
     pub fn name(&self) -> String {
-        let Key { url, branch, path } = self;
-        let parts = [("", url), (" branch=", branch), (" path=", path)];
-        let said = parts.iter().filter(|(_, value)| !value.is_empty());
-        one_line(
-            &said
-                .map(|(what, value)| format!("{what}{value}"))
-                .collect::<String>(),
-            300,
-        )
+        one_line(&self.to_string(), 300)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)?;
+        for (name, value) in [("branch", &self.branch), ("path", &self.path)] {
+            if !value.is_empty() {
+                write!(f, " {name}={value}")?;
+            }
+        }
+        Ok(())
     }
 }
 
