@@ -226,7 +226,7 @@ fn parse(line: &str) -> Result<Option<(Key, Commit)>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::list::{RepoKind, Target};
+    use crate::list::RepoKind;
 
     const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
@@ -334,7 +334,7 @@ mod tests {
                 branch: branch.to_owned(),
                 path: path.to_owned(),
                 publish_to: "mine".parse().unwrap(),
-                target: Target::default(),
+                target: None,
             };
             approvals.approve(&repo, &A.parse().unwrap(), None, By::Person)
         };

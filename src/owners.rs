@@ -100,11 +100,12 @@ impl Owners {
     /// # Errors
     /// One of them is another entry's.
     pub fn claim(&mut self, repo: &Rc<Repo>, pkgbase: &str, names: &[String]) -> Result<()> {
-        let names = names_of(pkgbase, names);
+        let (names, own) = (names_of(pkgbase, names), Key::of(repo));
         let place = |name: &String| (repo.publish_to.clone(), name.clone());
         for name in &names {
-            if let Some(owner) = self.names.get(&place(name)).filter(|owner| *owner != repo) {
-                return Err(belongs_to(name, repo, &Key::of(owner).name()));
+            let owner = self.names.get(&place(name)).map(|it| Key::of(it));
+            if let Some(owner) = owner.filter(|it| *it != own) {
+                return Err(belongs_to(name, repo, &owner.name()));
             }
         }
         self.names
@@ -119,10 +120,11 @@ impl Owners {
 
     /// An entry other than this one that has this name, in whatever pacman repository.
     pub fn other(&self, repo: &Repo, name: &PackageName) -> Option<&Repo> {
+        let own = Key::of(repo);
         let names_it = |place: &(RepoName, String)| place.1 == name.as_str();
         let owners = self.names.iter().filter(|(place, _)| names_it(place));
         let mut owners = owners.map(|(_, owner)| &**owner);
-        owners.find(|owner| *owner != repo)
+        owners.find(|owner| Key::of(owner) != own)
     }
 
     /// Whether an entry has this name in this run, whichever that is.

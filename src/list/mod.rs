@@ -79,7 +79,7 @@ struct Other {
 }
 
 /// A Git repository to build, or a PKGBUILD that stands for one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Repo {
     /// Where it is.
     pub url: String,
@@ -91,21 +91,9 @@ pub struct Repo {
     pub path: String,
     /// The pacman repository that its packages are published to.
     pub publish_to: RepoName,
-    /// What a server calls it.
-    pub target: Target,
+    /// A server's number for it (from 0.4 on), which is no part of what it is known by (`Key`).
+    pub target: Option<u64>,
 }
-
-/// A server's number for an entry (from 0.4 on). It is no part of what an entry is: two that differ in it alone are the same.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Target(pub Option<u64>);
-
-impl PartialEq for Target {
-    fn eq(&self, _: &Target) -> bool {
-        true
-    }
-}
-
-impl Eq for Target {}
 
 impl Repo {
     /// What to call it until its pkgbase is known: the URL, on one line.
@@ -210,7 +198,7 @@ fn parse_repo(fields: &Fields) -> Result<Repo, String> {
         branch: present(&fields.branch).unwrap_or_default().to_owned(),
         path: path.to_owned(),
         publish_to,
-        target: Target(fields.id),
+        target: fields.id,
     })
 }
 
