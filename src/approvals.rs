@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::clock::{since_1970, utc};
 use crate::error::{Error, Result};
 use crate::http::Deadline;
-use crate::list::Repo;
+use crate::list::{Repo, named};
 use crate::owners::Key;
 use crate::replace::{lock, replace};
 use crate::text::{masked, one_line};
@@ -192,33 +192,18 @@ impl Lines {
 fn parse(line: &str) -> Result<Option<(Key, Commit)>, String> {
     let words = line.split_whitespace();
     let words: Vec<&str> = words.take_while(|it| !it.starts_with('#')).collect();
-    let (url, named, commit) = match words.as_slice() {
+    let (url, rest, commit) = match words.as_slice() {
         [] => return Ok(None),
-        [url, named @ .., commit] => (*url, named, *commit),
+        [url, rest @ .., commit] => (*url, rest, *commit),
         [_] => return Err("it names no commit".to_owned()),
     };
     let commit: Result<Commit> = commit.to_ascii_lowercase().parse();
     let commit = commit.map_err(|error| error.to_string())?;
-    let (mut branch, mut path) = (None, None);
-    for word in named {
-        let (field, value) = match word.split_once('=') {
-            Some(("branch", value)) => (&mut branch, value),
-            Some(("path", value)) => (&mut path, value),
-            _ => {
-                return Err(format!(
-                    "{:?} is neither branch= nor path=",
-                    one_line(word, 100)
-                ));
-            }
-        };
-        if field.replace(value.to_owned()).is_some() {
-            return Err(format!("{:?} says it once more", one_line(word, 100)));
-        }
-    }
+    let [branch, path] = named(rest, ["branch", "path"])?.map(Option::unwrap_or_default);
     let key = Key {
         url: masked(url),
-        branch: branch.unwrap_or_default(),
-        path: path.unwrap_or_default(),
+        branch: branch.to_owned(),
+        path: path.to_owned(),
     };
     Ok(Some((key, commit)))
 }
@@ -261,11 +246,8 @@ mod tests {
             (format!("https://x {short}"), "is not a commit's id"),
             ("https://x".to_owned(), "names no commit"),
             (A.to_owned(), "names no commit"),
-            (format!("https://x {A} {A}"), "is neither branch= nor path="),
-            (
-                format!("https://x repo=y {A}"),
-                "is neither branch= nor path=",
-            ),
+            (format!("https://x {A} {A}"), "is none of branch=, path="),
+            (format!("https://x repo=y {A}"), "is none of branch=, path="),
             (format!("https://x branch=y branch=y {A}"), "once more"),
             (format!("https://x {A} branch=y"), "is not a commit's id"),
             ("<<<<<<< HEAD".to_owned(), "is not a commit's id"),

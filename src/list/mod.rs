@@ -16,7 +16,7 @@ use crate::text::one_line;
 use crate::words::{Arch, RepoName};
 
 pub use choose::last_part;
-pub use file::read_from;
+pub use file::{named, read_from};
 pub use server::{fetch, fetch_once};
 
 /// The most that a list may have: entries, and bytes, of all of a server's pages together.
