@@ -58,11 +58,8 @@ impl<'a> Change<'a> {
         by: Deadline,
     ) -> Result<Change<'a>> {
         let [of_sha1, of_sha256] = EMPTY;
-        let empty = if to.as_str().len() == of_sha1.len() {
-            of_sha1
-        } else {
-            of_sha256
-        };
+        let is_sha1 = to.as_str().len() == of_sha1.len();
+        let empty = if is_sha1 { of_sha1 } else { of_sha256 };
         let from = approved.map_or(empty, Commit::as_str).to_owned();
         let most = MAX_LISTED.to_string();
         let list = FILES.with([from.as_str(), to.as_str(), &most]);
@@ -78,18 +75,11 @@ impl<'a> Change<'a> {
         })
     }
 
-    /// Runs git in the clone.
-    ///
-    /// # Errors
-    /// Its own.
-    pub fn git<'g>(&self, args: impl IntoIterator<Item = &'g str>) -> Result<Vec<u8>> {
-        git(self.container, CLONE, args, self.by)
-    }
-
     /// The text of a file beside the PKGBUILD at one of the ends; nothing if it isn't there, or can't be shown.
     pub fn text(&self, at: &str, file: &str) -> String {
         let name = format!("{at}:{}", self.path_of(file));
-        let text = self.git(["cat-file", "blob", &name]);
+        let args = ["cat-file", "blob", &name];
+        let text = git(self.container, CLONE, args, self.by);
         let text = text.inspect_err(|error| log::debug!("{error}"));
         String::from_utf8_lossy(&text.unwrap_or_default()).into_owned()
     }
