@@ -187,8 +187,9 @@ fn parse_repo(fields: &Fields) -> Result<Repo, String> {
         None | Some("git") => RepoKind::Git,
         Some("url") if path.is_empty() => RepoKind::Pkgbuild,
         Some("url") => {
-            let why = "which a repository has, and a PKGBUILD to download (kind url) hasn't";
-            return Err(format!("names a folder, the path {path:?}, {why}"));
+            return Err(format!(
+                "names a folder, the path {path:?}, and is a PKGBUILD to download (kind url)"
+            ));
         }
         Some(kind) => return Err(format!("is of the kind {kind:?}, neither git nor url")),
     };
