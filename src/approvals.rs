@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::clock::{since_1970, utc};
 use crate::error::{Error, Result};
 use crate::http::Deadline;
-use crate::list::Repo;
+use crate::list::{Repo, named};
 use crate::owners::Key;
 use crate::replace::{lock, replace};
 use crate::text::{masked, one_line};
@@ -104,20 +104,19 @@ impl Approvals {
     ) -> Result<()> {
         let (key, file) = (Key::of(repo), &self.settings.file);
         let what = format!("approving {} in {}", key.name(), file.display());
-        let beginning = beginning(&key).ok_or_else(|| {
-            Error::unusable(&what, "its URL, branch or path can't stand in a line of it")
-        })?;
         let today = utc(since_1970());
         let today = today.split('T').next().unwrap_or_default();
         let update = if by == By::Update { "update " } else { "" };
         let version = version.map_or(String::new(), |it| format!(" {it}"));
-        let line = format!("{beginning} {commit}  # {update}{today}{version}");
+        let line = format!("{key} {commit}  # {update}{today}{version}");
+        if parse(&line) != Ok(Some((key.clone(), commit.clone()))) {
+            let why = "its URL, branch or path can't stand in a line of it";
+            return Err(Error::unusable(what, why));
+        }
 
         let failed = |error: io::Error| Error::unusable(&what, error);
-        // A link is followed, so that what it leads to is replaced, or made.
-        let file = fs::canonicalize(file)
-            .or_else(|_| fs::read_link(file).map(|it| file.with_file_name("").join(it)))
-            .unwrap_or_else(|_| file.clone());
+        // A link is followed, so that what it leads to is replaced.
+        let file = fs::canonicalize(file).unwrap_or_else(|_| file.clone());
         let folder = File::open(folder_of(&file)).map_err(failed)?;
         let waiting = format!("{what}: waiting for who has locked its folder");
         lock(&folder, &waiting, Deadline::after(PATIENCE)).map_err(failed)?;
@@ -132,19 +131,6 @@ impl Approvals {
 fn folder_of(file: &Path) -> &Path {
     let dir = file.parent().filter(|it| !it.as_os_str().is_empty());
     dir.unwrap_or(Path::new("."))
-}
-
-/// What a line of an entry begins with; `None` if it would be read as something else.
-fn beginning(key: &Key) -> Option<String> {
-    let Key { url, branch, path } = key;
-    let named = [(" branch=", branch), (" path=", path)];
-    let named = named.iter().filter(|(_, value)| !value.is_empty());
-    let named: String = named
-        .map(|(name, value)| format!("{name}{value}"))
-        .collect();
-    let is_word = |it: &&String| !it.contains(char::is_whitespace) && !it.contains('\0');
-    let are_words = [url, branch, path].iter().all(is_word);
-    (are_words && !url.is_empty() && !url.starts_with('#')).then(|| format!("{url}{named}"))
 }
 
 /// The file, line by line. What isn't an entry's stays as it is.
@@ -169,7 +155,8 @@ impl Lines {
 
     fn of(text: &str) -> Result<Lines, (usize, String)> {
         let (mut lines, mut commits) = (vec![], HashMap::new());
-        for (line, number) in text.lines().zip(1..) {
+        // A carriage return at a line's end stays, too.
+        for (line, number) in text.split_terminator('\n').zip(1..) {
             let entry = parse(line).map_err(|why| (number, why))?;
             let key = entry.as_ref().map(|(key, _)| key.clone());
             if let Some((key, commit)) = entry
@@ -184,21 +171,15 @@ impl Lines {
 
     /// Puts an entry's line in the place of its last one, or where it is sorted.
     fn put(&mut self, key: Key, line: String) {
-        let order = |key: &Key| (key.url.clone(), key.branch.clone(), key.path.clone());
-        let own = self
-            .lines
-            .iter_mut()
-            .find(|(its, _)| *its == Some(key.clone()));
-        if let Some((_, own)) = own {
+        let key = Some(key);
+        if let Some((_, own)) = self.lines.iter_mut().find(|(its, _)| *its == key) {
             *own = line;
             return;
         }
-        let is_behind = |(its, _): &(Option<Key>, String)| {
-            its.as_ref().is_some_and(|its| order(its) > order(&key))
-        };
-        let place = self.lines.iter().position(is_behind);
+        // What is no entry's (`None`) is behind none.
+        let place = self.lines.iter().position(|(its, _)| *its > key);
         let place = place.unwrap_or(self.lines.len());
-        self.lines.insert(place, (Some(key), line));
+        self.lines.insert(place, (key, line));
     }
 
     fn text(&self) -> String {
@@ -211,33 +192,18 @@ impl Lines {
 fn parse(line: &str) -> Result<Option<(Key, Commit)>, String> {
     let words = line.split_whitespace();
     let words: Vec<&str> = words.take_while(|it| !it.starts_with('#')).collect();
-    let (url, named, commit) = match words.as_slice() {
+    let (url, rest, commit) = match words.as_slice() {
         [] => return Ok(None),
-        [url, named @ .., commit] => (*url, named, *commit),
+        [url, rest @ .., commit] => (*url, rest, *commit),
         [_] => return Err("it names no commit".to_owned()),
     };
     let commit: Result<Commit> = commit.to_ascii_lowercase().parse();
     let commit = commit.map_err(|error| error.to_string())?;
-    let (mut branch, mut path) = (None, None);
-    for word in named {
-        let (field, value) = match word.split_once('=') {
-            Some(("branch", value)) => (&mut branch, value),
-            Some(("path", value)) => (&mut path, value),
-            _ => {
-                return Err(format!(
-                    "{:?} is neither branch= nor path=",
-                    one_line(word, 100)
-                ));
-            }
-        };
-        if field.replace(value.to_owned()).is_some() {
-            return Err(format!("{:?} says it once more", one_line(word, 100)));
-        }
-    }
+    let [branch, path] = named(rest, ["branch", "path"])?.map(Option::unwrap_or_default);
     let key = Key {
         url: masked(url),
-        branch: branch.unwrap_or_default(),
-        path: path.unwrap_or_default(),
+        branch: branch.to_owned(),
+        path: path.to_owned(),
     };
     Ok(Some((key, commit)))
 }
@@ -245,6 +211,7 @@ fn parse(line: &str) -> Result<Option<(Key, Commit)>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::list::RepoKind;
 
     const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
@@ -279,11 +246,8 @@ mod tests {
             (format!("https://x {short}"), "is not a commit's id"),
             ("https://x".to_owned(), "names no commit"),
             (A.to_owned(), "names no commit"),
-            (format!("https://x {A} {A}"), "is neither branch= nor path="),
-            (
-                format!("https://x repo=y {A}"),
-                "is neither branch= nor path=",
-            ),
+            (format!("https://x {A} {A}"), "is none of branch=, path="),
+            (format!("https://x repo=y {A}"), "is none of branch=, path="),
             (format!("https://x branch=y branch=y {A}"), "once more"),
             (format!("https://x {A} branch=y"), "is not a commit's id"),
             ("<<<<<<< HEAD".to_owned(), "is not a commit's id"),
@@ -306,6 +270,9 @@ mod tests {
         lines.put(key("https://a"), "A".to_owned());
         let expected = format!("# ours\nA\nB\n\n# rest\nC\nhttps://d {A}\nE\n");
         assert_eq!(lines.text(), expected);
+        let mut lines = Lines::of(&format!("#\r\nhttps://a {A}\r\nhttps://b {A}\r\n")).unwrap();
+        lines.put(key("https://b"), "B".to_owned());
+        assert_eq!(lines.text(), format!("#\r\nhttps://a {A}\r\nB\n"));
     }
 
     #[test]
@@ -335,6 +302,24 @@ mod tests {
 
     #[test]
     fn what_would_be_read_as_something_else_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("approved");
+        let settings = Settings {
+            file: file.clone(),
+            updates: false,
+        };
+        let approvals = Approvals::open(settings).unwrap();
+        let approve = |url: &str, branch: &str, path: &str| {
+            let repo = Repo {
+                url: url.to_owned(),
+                kind: RepoKind::Git,
+                branch: branch.to_owned(),
+                path: path.to_owned(),
+                publish_to: "mine".parse().unwrap(),
+                target: None,
+            };
+            approvals.approve(&repo, &A.parse().unwrap(), None, By::Person)
+        };
         for url in [
             "",
             "#x",
@@ -342,16 +327,14 @@ mod tests {
             "https://a\nhttps://b",
             "https://a\u{a0}b",
         ] {
-            assert_eq!(beginning(&key(url)), None, "{url:?}");
+            assert!(approve(url, "", "").is_err(), "{url:?}");
         }
-        let whole = Key {
-            branch: "b".to_owned(),
-            path: "p".to_owned(),
-            ..key("https://x")
-        };
-        assert_eq!(
-            beginning(&whole).as_deref(),
-            Some("https://x branch=b path=p")
-        );
+        assert!(approve("https://x", "a b", "").is_err());
+        assert!(approve("https://x", "", "p\n").is_err());
+        assert!(!file.exists());
+        approve("https://me:pw@x", "b", "p").unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        let expected = format!("https://***@x branch=b path=p {A}  # ");
+        assert!(text.starts_with(&expected), "{text}");
     }
 }

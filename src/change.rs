@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::http::Deadline;
 use crate::list::Repo;
 use crate::sandbox::{CLONE, FILES, User, command};
-use crate::update::{Values, field, is_of_srcinfo, of_pkgbuild};
+use crate::update::{Update, claimed, is_of_srcinfo, of_pkgbuild};
 use crate::words::{Commit, Version};
 
 /// The ids of the tree that has nothing in it, in repositories of SHA-1 and of SHA-256.
@@ -45,14 +45,6 @@ pub struct Changed {
     pub path: String,
 }
 
-/// An update, and nothing else.
-pub struct Update {
-    /// Where it leads from.
-    pub from: Values,
-    /// Where it leads to.
-    pub to: Values,
-}
-
 impl<'a> Change<'a> {
     /// Asks what differs between the approved commit, or nothing, and the newest one.
     ///
@@ -66,11 +58,8 @@ impl<'a> Change<'a> {
         by: Deadline,
     ) -> Result<Change<'a>> {
         let [of_sha1, of_sha256] = EMPTY;
-        let empty = if to.as_str().len() == of_sha1.len() {
-            of_sha1
-        } else {
-            of_sha256
-        };
+        let is_sha1 = to.as_str().len() == of_sha1.len();
+        let empty = if is_sha1 { of_sha1 } else { of_sha256 };
         let from = approved.map_or(empty, Commit::as_str).to_owned();
         let most = MAX_LISTED.to_string();
         let list = FILES.with([from.as_str(), to.as_str(), &most]);
@@ -86,18 +75,11 @@ impl<'a> Change<'a> {
         })
     }
 
-    /// Runs git in the clone.
-    ///
-    /// # Errors
-    /// Its own.
-    pub fn git<'g>(&self, args: impl IntoIterator<Item = &'g str>) -> Result<Vec<u8>> {
-        git(self.container, CLONE, args, self.by)
-    }
-
     /// The text of a file beside the PKGBUILD at one of the ends; nothing if it isn't there, or can't be shown.
     pub fn text(&self, at: &str, file: &str) -> String {
         let name = format!("{at}:{}", self.path_of(file));
-        let text = self.git(["cat-file", "blob", &name]);
+        let args = ["cat-file", "blob", &name];
+        let text = git(self.container, CLONE, args, self.by);
         let text = text.inspect_err(|error| log::debug!("{error}"));
         String::from_utf8_lossy(&text.unwrap_or_default()).into_owned()
     }
@@ -132,16 +114,17 @@ impl<'a> Change<'a> {
         };
         let texts = |file| Some((text(&self.from, file)?, text(self.to.as_str(), file)?));
         let (old, new) = texts("PKGBUILD")?;
-        let (from, to) = of_pkgbuild(&old, &new)?;
+        let update = of_pkgbuild(&old, &new)?;
         if self.files.iter().any(|it| it.path == info) {
             let (old, new) = texts(".SRCINFO")?;
-            if !is_of_srcinfo(&old, &new, &from, &to) {
+            if !is_of_srcinfo(&old, &new, &update) {
                 return None;
             }
         }
-        let is_higher = self.is_higher(&to.whole(), &from.whole())
-            && (to.pkgver == from.pkgver || self.is_higher(&to.pkgver, &from.pkgver));
-        is_higher.then_some(Update { from, to })
+        let Update { from, to } = &update;
+        let is_higher = self.is_higher(&to.to_string(), &from.to_string())
+            && (to.pkgver() == from.pkgver() || self.is_higher(to.pkgver(), from.pkgver()));
+        is_higher.then_some(update)
     }
 
     fn is_higher(&self, new: &str, old: &str) -> bool {
@@ -186,18 +169,6 @@ fn parse(printed: &str) -> Vec<Changed> {
     files
 }
 
-/// The version that a .SRCINFO claims, if it is one.
-fn claimed(srcinfo: &str) -> Option<Version> {
-    let value = |name: &str| {
-        let mut fields = srcinfo.lines().filter_map(field);
-        fields
-            .find(|(its, _)| *its == name)
-            .map(|(_, it)| it.trim())
-    };
-    let epoch = value("epoch").unwrap_or_default();
-    Version::new(epoch, value("pkgver")?, value("pkgrel")?).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,14 +187,5 @@ mod tests {
         ];
         assert_eq!(parse(printed), expected);
         assert_eq!(parse(""), []);
-    }
-
-    #[test]
-    fn a_srcinfo_claims_a_version_or_none() {
-        let text = "pkgbase = x\n\tpkgver = 1.0\n\tpkgrel = 2\n\tepoch = 3\n";
-        let version = claimed(text).map(|it| it.to_string());
-        assert_eq!(version.as_deref(), Some("3:1.0-2"));
-        assert_eq!(claimed(&text.replace("1.0", "1 \u{1b}[2J")), None);
-        assert_eq!(claimed(""), None);
     }
 }

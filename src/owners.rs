@@ -2,6 +2,7 @@
 //! here: who had it last night, which a folder remembers (`home`), or a state (`memory`).
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
@@ -13,7 +14,7 @@ use crate::text::{masked, one_line};
 use crate::words::{PackageName, RepoName};
 
 /// What an entry is known by from night to night.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
     /// Its URL, without a password.
     pub url: String,
@@ -35,15 +36,19 @@ impl Key {
 
     /// What messages call it.
     pub fn name(&self) -> String {
-        let Key { url, branch, path } = self;
-        let parts = [("", url), (" branch=", branch), (" path=", path)];
-        let said = parts.iter().filter(|(_, value)| !value.is_empty());
-        one_line(
-            &said
-                .map(|(what, value)| format!("{what}{value}"))
-                .collect::<String>(),
-            300,
-        )
+        one_line(&self.to_string(), 300)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)?;
+        for (name, value) in [("branch", &self.branch), ("path", &self.path)] {
+            if !value.is_empty() {
+                write!(f, " {name}={value}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -95,11 +100,12 @@ impl Owners {
     /// # Errors
     /// One of them is another entry's.
     pub fn claim(&mut self, repo: &Rc<Repo>, pkgbase: &str, names: &[String]) -> Result<()> {
-        let names = names_of(pkgbase, names);
+        let (names, own) = (names_of(pkgbase, names), Key::of(repo));
         let place = |name: &String| (repo.publish_to.clone(), name.clone());
         for name in &names {
-            if let Some(owner) = self.names.get(&place(name)).filter(|owner| *owner != repo) {
-                return Err(belongs_to(name, repo, &Key::of(owner).name()));
+            let owner = self.names.get(&place(name)).map(|it| Key::of(it));
+            if let Some(owner) = owner.filter(|it| *it != own) {
+                return Err(belongs_to(name, repo, &owner.name()));
             }
         }
         self.names
@@ -114,10 +120,11 @@ impl Owners {
 
     /// An entry other than this one that has this name, in whatever pacman repository.
     pub fn other(&self, repo: &Repo, name: &PackageName) -> Option<&Repo> {
+        let own = Key::of(repo);
         let names_it = |place: &(RepoName, String)| place.1 == name.as_str();
         let owners = self.names.iter().filter(|(place, _)| names_it(place));
         let mut owners = owners.map(|(_, owner)| &**owner);
-        owners.find(|owner| *owner != repo)
+        owners.find(|owner| Key::of(owner) != own)
     }
 
     /// Whether an entry has this name in this run, whichever that is.

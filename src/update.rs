@@ -1,71 +1,125 @@
 //! Whether a change of a recipe is an update and nothing else: in PKGBUILD and .SRCINFO alone, only the values of pkgver, pkgrel,
-//! epoch and checksums are others. It is judged line by line on the text, never by running it; what isn't plainly one is none. Not
-//! here: where the texts come from, and which version is the higher one (`change`).
+//! epoch and checksums are others. In a PKGBUILD these are blanked out, before and after, and what is left has to be the same: it is
+//! judged on the text, never by running it, and what isn't plainly one of them stays. Not here: where the texts come from, and which
+//! version is the higher one (`change`).
 
-/// The checksums that makepkg knows (PKGBUILD(5)).
-const SUMS: [&str; 8] = [
-    "cksums",
-    "md5sums",
-    "sha1sums",
-    "sha224sums",
-    "sha256sums",
-    "sha384sums",
-    "sha512sums",
-    "b2sums",
-];
+use crate::words::Version;
+
+/// The arrays of checksums that makepkg knows (PKGBUILD(5)).
+const SUMS: &str = "cksums md5sums sha1sums sha224sums sha256sums sha384sums sha512sums b2sums";
 
 /// The values that a version is made of.
 const VERSION: [&str; 3] = ["epoch", "pkgver", "pkgrel"];
 
-/// The fields of a .SRCINFO that may have the version in them.
-const WITH_VERSION: [&str; 8] = [
-    "source",
-    "provides",
-    "conflicts",
-    "replaces",
-    "noextract",
-    "depends",
-    "makedepends",
-    "optdepends",
-];
-
-/// What an update leads from, or to, as the text of a PKGBUILD has it.
+/// An update, and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Values {
-    /// Nothing if there is none.
-    pub epoch: String,
-    /// What is to be the higher one, too.
-    pub pkgver: String,
-    /// Digits, and dots.
-    pub pkgrel: String,
+pub struct Update {
+    /// Where it leads from.
+    pub from: Version,
+    /// Where it leads to.
+    pub to: Version,
 }
 
-impl Values {
-    /// The whole version, as vercmp(8) takes it.
-    pub fn whole(&self) -> String {
-        match self.epoch.is_empty() {
-            true => format!("{}-{}", self.pkgver, self.pkgrel),
-            false => format!("{}:{}-{}", self.epoch, self.pkgver, self.pkgrel),
-        }
+/// What a PKGBUILD's change updates; `None` if it is another change.
+pub fn of_pkgbuild(old: &str, new: &str) -> Option<Update> {
+    // Bash reads over a NUL, and what stands beside it means something else then. Here it stands for what was blanked out.
+    if old.contains('\0') || new.contains('\0') {
+        return None;
     }
+    let (old, new) = (lines(old), lines(new));
+    let (from, to) = (version(&old)?, version(&new)?);
+    let is_update =
+        blanked(&old) == blanked(&new) && !is_like_an_id(to.pkgver(), takes_apart(&new));
+    is_update.then_some(Update { from, to })
+}
 
-    /// What a PKGBUILD's text says; `None` unless each has one plain value, in one place.
-    fn of(lines: &[&str]) -> Option<Values> {
-        let value = |name: &str| {
-            let is_named = |line: &&&str| is_assignment(line.trim_start(), name);
-            let mut named = lines.iter().filter(is_named);
-            match (named.next(), named.next()) {
-                (None, _) => Some(String::new()),
-                (Some(line), None) => Some(scalar(line, name)?.1.to_owned()),
-                _ => None,
-            }
+/// Lines as bash has them: only a line feed ends one.
+fn lines(text: &str) -> Vec<&str> {
+    text.split('\n').collect()
+}
+
+/// A PKGBUILD's lines, with a NUL in place of each value that an update may change.
+fn blanked(lines: &[&str]) -> Vec<String> {
+    let (mut has_heredoc, mut goes_on, mut is_in_sums) = (false, false, false);
+    let blank = |line: &&str| {
+        // In a heredoc, or as its end, a line means something else; as the rest of another one, too.
+        has_heredoc |= line.contains("<<") || line.ends_with("<\\");
+        let is_rest = std::mem::replace(&mut goes_on, line.ends_with('\\'));
+        let is_plain = !has_heredoc && !is_rest;
+        let sums = blank_sums(line, is_in_sums).filter(|_| is_plain);
+        is_in_sums = sums.as_ref().is_some_and(|(_, is_end)| !is_end);
+        let version = blank_version(line).filter(|_| is_plain);
+        let blank = sums.map(|(line, _)| line).or(version);
+        blank.unwrap_or_else(|| (*line).to_owned())
+    };
+    lines.iter().map(blank).collect()
+}
+
+/// A line that gives one of the version's values, without it. Its quotes stay: another one may end a string that began before.
+fn blank_version(line: &str) -> Option<String> {
+    VERSION.iter().find_map(|name| {
+        let (quote, _) = scalar(line, name)?;
+        Some(format!("{name}={quote}\0{quote}"))
+    })
+}
+
+/// A line that begins an array of checksums, or goes on in one, without them, and whether it ends the array. Their lengths stay, so
+/// that none is weaker; so does `SKIP`. `None` if anything else is in it.
+fn blank_sums(line: &str, is_in_array: bool) -> Option<(String, bool)> {
+    let (mut blank, words) = match line.split_once("=(") {
+        Some((name, words)) if is_of_sums(name) => (format!("{name}=("), words),
+        None if is_in_array => (String::new(), line),
+        _ => return None,
+    };
+    let (mut is_end, mut is_comment) = (false, false);
+    for piece in words.split_inclusive([' ', '\t']) {
+        let word = piece.trim_end_matches([' ', '\t']);
+        // A comment is a stranger's text, and stays as it is, with the white space that makes it one.
+        is_comment |= word.starts_with('#');
+        if is_comment || word.is_empty() {
+            blank += piece;
+            continue;
+        }
+        let (_, sum) = unquoted(word.strip_suffix(')').unwrap_or(word))?;
+        let is_sum = sum == "SKIP" || sum.bytes().all(|it| it.is_ascii_hexdigit());
+        // Behind an array's end, a word is a command.
+        if is_end || !is_sum {
+            return None;
+        }
+        is_end = word.ends_with(')');
+        blank += &match is_digest(sum) {
+            true => piece.replace(sum, &format!("\0{}", sum.len())),
+            false => piece.to_owned(),
         };
-        Some(Values {
-            epoch: value("epoch")?,
-            pkgver: value("pkgver").filter(|it| !it.is_empty())?,
-            pkgrel: value("pkgrel").filter(|it| !it.is_empty())?,
-        })
     }
+    Some((blank, is_end))
+}
+
+/// Whether an array that is called so is of checksums, for all architectures or for one.
+fn is_of_sums(name: &str) -> bool {
+    let (kind, arch) = name.split_once('_').unwrap_or((name, ""));
+    let is_in_name = |it: u8| it.is_ascii_alphanumeric() || it == b'_';
+    SUMS.split(' ').any(|it| it == kind) && arch.bytes().all(is_in_name)
+}
+
+/// Whether a text is as long as a checksum of one of the kinds is, in hexadecimal digits.
+fn is_digest(text: &str) -> bool {
+    let is_hex = text.bytes().all(|it| it.is_ascii_hexdigit());
+    is_hex && matches!(text.len(), 32 | 40 | 56 | 64 | 96 | 128)
+}
+
+/// The version that a PKGBUILD's lines give; `None` unless each of its values is plain, and in one place.
+fn version(lines: &[&str]) -> Option<Version> {
+    let value = |name: &str| {
+        let is_named = |line: &&&str| is_assignment(line.trim_start(), name);
+        let mut named = lines.iter().filter(is_named);
+        match (named.next(), named.next()) {
+            (None, _) => Some(""),
+            (Some(line), None) => Some(scalar(line, name)?.1),
+            _ => None,
+        }
+    };
+    Version::new(value("epoch")?, value("pkgver")?, value("pkgrel")?).ok()
 }
 
 /// Whether a line gives a variable a value, in whatever form.
@@ -74,27 +128,22 @@ fn is_assignment(line: &str, name: &str) -> bool {
     rest.is_some_and(|it| it.starts_with(['=', '+', '[']))
 }
 
-/// The quote, if there is one, and the value of a line that is `name=value` and nothing else, and may stand in a version.
-fn scalar<'l>(line: &'l str, name: &str) -> Option<(Option<char>, &'l str)> {
-    let text = line.strip_prefix(name)?.strip_prefix('=')?;
-    let quote = ['\'', '"'].into_iter().find(|it| text.starts_with(*it));
-    let value = match quote {
-        Some(quote) => text.strip_prefix(quote)?.strip_suffix(quote)?,
-        None => text,
-    };
-    is_value(value, name).then_some((quote, value))
-}
-
-fn is_value(value: &str, name: &str) -> bool {
-    let is_allowed = |byte: u8| match name {
-        "epoch" => byte.is_ascii_digit(),
-        "pkgrel" => byte.is_ascii_digit() || byte == b'.',
-        _ => byte.is_ascii_alphanumeric() || b".+_~".contains(&byte),
-    };
+/// The quote, or nothing, and the value of a line that is `name=value` and nothing else, and may stand in a version.
+fn scalar<'l>(line: &'l str, name: &str) -> Option<(&'static str, &'l str)> {
+    let (quote, value) = unquoted(line.strip_prefix(name)?.strip_prefix('=')?)?;
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".+_~".contains(&byte);
     // Nothing that steers a URL, or is somebody's home.
     let is_plain =
         value.starts_with(|it: char| it.is_ascii_alphanumeric()) && !value.contains("..");
-    is_plain && value.len() <= 100 && value.bytes().all(is_allowed)
+    (is_plain && value.bytes().all(is_allowed)).then_some((quote, value))
+}
+
+/// The quote around a text, or nothing, and the text in it; `None` if it isn't the same at both ends.
+fn unquoted(text: &str) -> Option<(&'static str, &str)> {
+    let quotes = ["'", "\""];
+    let quote = quotes.into_iter().find(|it| text.starts_with(it));
+    let quote = quote.unwrap_or("");
+    Some((quote, text.strip_prefix(quote)?.strip_suffix(quote)?))
 }
 
 /// Whether a pkgver may be a commit's id, or have one in it: hosts give those of anybody's fork under the same URL, and Git takes four
@@ -120,177 +169,40 @@ fn takes_apart(lines: &[&str]) -> bool {
     expansions.any(|rest| operator(rest).is_some_and(|it| "/#%:^,@".contains(it)))
 }
 
-/// What a PKGBUILD's update leads from and to; `None` if its change is another, or none.
-pub fn of_pkgbuild(old: &str, new: &str) -> Option<(Values, Values)> {
-    // Bash reads over a NUL, and what stands beside it means something else then.
-    if old.contains('\0') || new.contains('\0') {
-        return None;
-    }
-    let (old, new): (Vec<&str>, Vec<&str>) = (lines(old), lines(new));
-    if old.len() != new.len() {
-        return None;
-    }
-    let (from, to) = (Values::of(&old)?, Values::of(&new)?);
-    if is_like_an_id(&to.pkgver, takes_apart(&new)) {
-        return None;
-    }
-    // In a heredoc, or as its end, a line means something else; as the rest of another one, too.
-    let (mut has_heredoc, mut goes_on) = (false, false);
-    for (place, (before, after)) in old.iter().zip(&new).enumerate() {
-        has_heredoc |= before.contains("<<") || before.ends_with("<\\");
-        let is_rest = std::mem::replace(&mut goes_on, before.ends_with('\\'));
-        let is_version = || {
-            // With the same quotes: another one may end a string that began before.
-            let is_one = |name: &&str| match (scalar(before, name), scalar(after, name)) {
-                (Some((quote, _)), Some((its, _))) => quote == its,
-                _ => false,
-            };
-            VERSION.iter().any(is_one)
-        };
-        let is_plain = !has_heredoc && !is_rest;
-        if before != after && !(is_plain && (is_version() || are_sums(&old, &new, place))) {
-            return None;
-        }
-    }
-    Some((from, to))
-}
-
-/// Lines as bash has them: only a line feed ends one.
-fn lines(text: &str) -> Vec<&str> {
-    text.split('\n').collect()
-}
-
-/// Whether a line is of an array of checksums, and others of the same length stand in it now.
-fn are_sums(old: &[&str], new: &[&str], place: usize) -> bool {
-    let (Some(before), Some(after)) = (old.get(..=place), new.get(..=place)) else {
-        return false;
-    };
-    // What stands before them in the array has to be checksums as well, up to the line that begins it.
-    let mut is_last = true;
-    for (before, after) in before.iter().zip(after).rev() {
-        let (Some(before), Some(after)) = (Sums::of(before), Sums::of(after)) else {
-            return false;
-        };
-        // An array that ends before the line isn't its own.
-        if !before.is_like(&after) || (before.is_end && !is_last) {
-            return false;
-        }
-        if before.array.is_some() {
-            return true;
-        }
-        is_last = false;
-    }
-    false
-}
-
-/// A line of an array of checksums.
-struct Sums<'l> {
-    /// The array that it begins.
-    array: Option<&'l str>,
-    /// Its checksums, without quotes; `SKIP` is one.
-    sums: Vec<&'l str>,
-    /// Whether it ends the array.
-    is_end: bool,
-    /// All that stands between them, and behind them.
-    rest: String,
-}
-
-impl<'l> Sums<'l> {
-    fn of(line: &'l str) -> Option<Sums<'l>> {
-        let (array, text) = match line.split_once("=(") {
-            Some((name, text)) => (Some(name), text),
-            None => (None, line),
-        };
-        let is_array = |name: &str| {
-            let (kind, arch) = name.split_once('_').unwrap_or((name, "x"));
-            let is_arch = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-            SUMS.contains(&kind) && !arch.is_empty() && arch.bytes().all(is_arch)
-        };
-        if !array.is_none_or(is_array) {
-            return None;
-        }
-        // A comment is a stranger's text, and stays as it is.
-        let (text, comment) = match text.find('#') {
-            Some(place) => text.split_at(place),
-            None => (text, ""),
-        };
-        let text = text.trim_end_matches([' ', '\t']);
-        let is_end = text.ends_with(')');
-        let text = text.strip_suffix(')').unwrap_or(text);
-        let mut sums = vec![];
-        let mut rest = format!("{is_end}{comment}");
-        for word in text.split([' ', '\t']) {
-            let quote = ["'", "\""].into_iter().find(|it| word.starts_with(it));
-            let sum = match quote {
-                Some(quote) => word.strip_prefix(quote)?.strip_suffix(quote)?,
-                None => word,
-            };
-            let is_sum = sum == "SKIP" || sum.bytes().all(|it| it.is_ascii_hexdigit());
-            if !is_sum {
-                return None;
-            }
-            rest += quote.unwrap_or(" ");
-            sums.extend((!sum.is_empty()).then_some(sum));
-        }
-        Some(Sums {
-            array,
-            sums,
-            is_end,
-            rest,
-        })
-    }
-
-    /// Whether another line differs in the values of checksums alone, none of which is weaker.
-    fn is_like(&self, other: &Sums) -> bool {
-        let are_like = |(one, other): (&&str, &&str)| {
-            one == other || (is_digest(one) && is_digest(other) && one.len() == other.len())
-        };
-        let is_same = self.array == other.array && self.rest == other.rest;
-        is_same
-            && self.sums.len() == other.sums.len()
-            && self.sums.iter().zip(&other.sums).all(are_like)
-    }
-}
-
-/// Whether a text is as long as a checksum of one of the kinds is, in hexadecimal digits.
-fn is_digest(text: &str) -> bool {
-    let is_hex = text.bytes().all(|it| it.is_ascii_hexdigit());
-    is_hex && matches!(text.len(), 32 | 40 | 56 | 64 | 96 | 128)
-}
-
 /// Whether a change of a .SRCINFO says nothing else than this update does.
-pub fn is_of_srcinfo(old: &str, new: &str, from: &Values, to: &Values) -> bool {
+pub fn is_of_srcinfo(old: &str, new: &str, Update { from, to }: &Update) -> bool {
+    let claims_it = claimed(new).as_ref() == Some(to);
     let (old, new) = (lines(old), lines(new));
     let is_allowed = |(before, after): (&&str, &&str)| {
-        if before == after {
-            return true;
-        }
-        let (Some((field, before)), Some((its, after))) = (field(before), field(after)) else {
-            return false;
+        let (Some((name, before)), Some((its, after))) = (field(before), field(after)) else {
+            return before == after;
         };
-        let kind = field.split('_').next().unwrap_or(field);
-        let its_values = |of: &Values| match field {
-            "epoch" => of.epoch.clone(),
-            "pkgver" => of.pkgver.clone(),
-            _ => of.pkgrel.clone(),
-        };
-        if field != its {
-            false
-        } else if VERSION.contains(&field) {
-            before == its_values(from) && after == its_values(to)
-        } else if SUMS.contains(&kind) {
-            is_digest(before) && is_digest(after) && before.len() == after.len()
-        } else {
-            let whole = before.replace(&from.whole(), &to.whole());
-            let is_moved = whole == after || before.replace(&from.pkgver, &to.pkgver) == after;
-            WITH_VERSION.contains(&kind) && is_moved
-        }
+        let are_sums = is_of_sums(name) && is_digest(before) && is_digest(after);
+        // Bash doesn't read it, so it is no matter where a version stands.
+        let whole = before.replace(&from.to_string(), &to.to_string());
+        let is_moved = whole == after || before.replace(from.pkgver(), to.pkgver()) == after;
+        let is_like = before == after
+            || VERSION.contains(&name)
+            || are_sums && before.len() == after.len()
+            || is_moved;
+        name == its && is_like
     };
-    old.len() == new.len() && old.iter().zip(&new).all(is_allowed)
+    claims_it && old.len() == new.len() && old.iter().zip(&new).all(is_allowed)
+}
+
+/// The version that a .SRCINFO claims, if it is one.
+pub fn claimed(srcinfo: &str) -> Option<Version> {
+    let value = |name: &str| {
+        let mut fields = srcinfo.lines().filter_map(field);
+        let found = fields.find(|(its, _)| *its == name);
+        found.map(|(_, value)| value.trim())
+    };
+    let epoch = value("epoch").unwrap_or_default();
+    Version::new(epoch, value("pkgver")?, value("pkgrel")?).ok()
 }
 
 /// The name and the value of a line of a .SRCINFO.
-pub fn field(line: &str) -> Option<(&str, &str)> {
+fn field(line: &str) -> Option<(&str, &str)> {
     line.trim_start_matches(['\t', ' ']).split_once(" = ")
 }
 
@@ -302,7 +214,7 @@ mod tests {
         source=(\"$url/$pkgver.tar.gz\" fix.patch)\nvalidpgpkeys=(\n  'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'\n)\n\
         sha1sums=('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'\n          'SKIP') # of both\nprepare() {\n  pkgver_of=1\n}\n";
 
-    fn changed(pairs: &[(&str, &str)]) -> Option<(Values, Values)> {
+    fn changed(pairs: &[(&str, &str)]) -> Option<Update> {
         let mut new = OLD.to_owned();
         for (before, after) in pairs {
             assert!(new.contains(before), "{before}");
@@ -317,13 +229,13 @@ mod tests {
             "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'\n",
             "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb'\n",
         );
-        let (old, new) = changed(&[("pkgver=1.0", "pkgver=1.1~b_2+c"), sum]).unwrap();
-        assert_eq!(
-            (old.whole(), new.whole()),
-            ("1.0-1".into(), "1.1~b_2+c-1".into())
-        );
-        let (_, new) = changed(&[("pkgrel=1", "pkgrel=2.1")]).unwrap();
-        assert_eq!(new.whole(), "1.0-2.1");
+        let leads = |pairs: &[(&str, &str)]| {
+            let Update { from, to } = changed(pairs).unwrap();
+            format!("{from} to {to}")
+        };
+        let both = leads(&[("pkgver=1.0", "pkgver=1.1~b_2+c"), sum]);
+        assert_eq!(both, "1.0-1 to 1.1~b_2+c-1");
+        assert_eq!(leads(&[("pkgrel=1", "pkgrel=2.1")]), "1.0-1 to 1.0-2.1");
     }
 
     #[test]
@@ -447,21 +359,117 @@ mod tests {
         assert_eq!(of_pkgbuild(&text(&sum("a")), &text(&sum("b"))), None);
     }
 
+    /// Whether these lines may be others in an update.
+    fn may_become(old: &str, new: &str) -> bool {
+        let texts = [
+            format!("pkgver=1\npkgrel=1\n{old}"),
+            format!("pkgver=1\npkgrel=2\n{new}"),
+        ];
+        of_pkgbuild(&texts[0], &texts[1]).is_some()
+    }
+
+    #[test]
+    fn checksums_are_blanked_out_in_their_arrays_and_nowhere_else() {
+        let is_blanked = |text: &str| {
+            let of = |letter: &str| text.replace('@', &letter.repeat(40));
+            may_become(&of("a"), &of("b"))
+        };
+        for text in [
+            "sha1sums=(@)\n",
+            "sha1sums=(\"@\" '@'\n\t@ SKIP # it's (x)\n\n # y=z\n@ )\n",
+            "sha1sums=(@)\nsha256sums_x86_64=('@') # <x\n",
+        ] {
+            assert!(is_blanked(text), "{text:?}");
+        }
+        for text in [
+            "_commit=@\n",
+            "#@\n",
+            "@\n",
+            "sha1sums=(SKIP # @\n)\n",
+            "sha1sums=(SKIP) @\n",
+            "sha1sums=(SKIP ) @\n",
+            "sha1sums=(SKIP\n) @\n",
+            "sha1sums=(SKIP )\n@\n",
+            "sha1sums=(\nSKIP\n)\n@\n",
+            "sha1sums=(SKIP#)\n@\n",
+            "sha1sums=('#' )\n@\n",
+            "sha1sums=('SKIP)\n@\n)\n",
+            "sha1sums=('@\")\n",
+            "sha1sums=('@\n')\n",
+            "sha1sums=('@'@)\n",
+            "sha1sums=(@));@\n",
+            "sha1sums=(@ $(id))\n",
+            "sha1sums=(SKIP\nx\n@\n)\n",
+            "sha1sums=(SKIP\nx=(\n@\n)\n",
+            "sha1sums=(\nx=(@\n)\n",
+            "x=(\nsha1sums=\n@\n)\n",
+            "sha1sums+=(@)\n",
+            " sha1sums=(@)\n",
+            "sha1sums=@\n",
+            "sha1sums=\n(@)\n",
+            "sha1sumsx=(@)\n",
+            "sha1sums_x;y=(@)\n",
+            "sha1sums_$(id)=(@)\n",
+            "y;sha1sums=(@)\n",
+            "sha1sums=(@\\\n)\n",
+            "sha1sums=(SKIP \\\n@)\n",
+            "echo \\\nsha1sums=(\n@\n)\n",
+            "cat <<E\nsha1sums=(\n@\n)\nE\n",
+            "sha1sums=(SKIP # <<E\n@\n)\n",
+            ": <\\\n<E\nsha1sums=(\n@\n)\nE\n",
+            "sha1sums=(\0@)\n",
+            "sha1sums=(\u{a0}@)\n",
+        ] {
+            assert!(!is_blanked(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_beside_the_blanks_is_the_same() {
+        let (a, b) = ("a".repeat(40), "b".repeat(40));
+        for (old, new) in [
+            // A comment becomes code without the white space before it.
+            ("sha1sums=(SKIP # $(id)\n)\n", "sha1sums=(SKIP# $(id)\n)\n"),
+            ("sha1sums=(A # $(id)\n)\n", "sha1sums=(B# $(id)\n)\n"),
+            ("sha1sums=(A # $(id)\n)\n", "sha1sums=(B \n$(id)\n)\n"),
+            ("sha1sums=(SKIP)\n", "sha1sumsSKIP)\n"),
+            ("sha1sums=(A)\n", "sha1sums=(\x0040)\n"),
+            ("sha1sums=(A)\n", "sha1sums=\x0040)\n"),
+            ("x=\0\n", "x=\0\n"),
+            ("sha1sums=(A)\n", "sha1sums=(B\n"),
+            ("sha1sums=(A\n)\n", "sha1sums=(B)\n)\n"),
+            ("sha1sums=(A\n)\n", "sha1sums=(B\n\n"),
+            ("sha1sums=(A)\n", "sha1sums=('B')\n"),
+            ("sha1sums=('A')\n", "sha1sums=(\"B\")\n"),
+            ("sha1sums=(A)\n", "sha1sums=(A B)\n"),
+            ("sha1sums=(A)\n", "sha1sums=(AB)\n"),
+            ("sha1sums=(A)\n", "sha1sums=(B) # x\n"),
+            ("sha1sums=(A)\n", "sha1sums=(B)\nx\n"),
+            ("sha1sums=(A)\n", "sha1sums=(B)"),
+            ("sha1sums=(A)\n", "sha1sums_x=(B)\n"),
+            ("sha1sums=(A)\nx=(A)\n", "x=(A)\nsha1sums=(B)\n"),
+            ("sha1sums=(A\n)\n", "sha1sums=(<<B\n)\n"),
+            ("sha1sums=(A\n)\n", "sha1sums=(B\\\n)\n"),
+            ("sha1sums=(A\n)\n", "sha1sums=(B\r\n)\n"),
+        ] {
+            let of = |text: &str| text.replace('A', &a).replace('B', &b);
+            assert!(!may_become(&of(old), &of(new)), "{old:?} {new:?}");
+            assert!(!may_become(&of(new), &of(old)), "{new:?} {old:?}");
+        }
+    }
+
     #[test]
     fn a_srcinfo_says_what_the_update_says() {
         let old = "pkgbase = x\n\tpkgver = 1.0\n\tpkgrel = 1\n\tsource = x-1.0.tar.gz::https://x/1.0.tar.gz\n\
             \tprovides = y=1.0-1\n\tsha1sums = aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n\tsha1sums = SKIP\n\npkgname = x\n";
-        let values = |pkgver: &str| Values {
-            epoch: String::new(),
-            pkgver: pkgver.to_owned(),
-            pkgrel: "1".to_owned(),
-        };
-        let (from, to) = (values("1.0"), values("1.1"));
+        let version = |text: &str| text.parse().unwrap();
+        let (from, to) = (version("1.0-1"), version("1.1-1"));
+        let update = Update { from, to };
         let is_update = |pairs: &[(&str, &str)]| {
             let new = pairs
                 .iter()
                 .fold(old.to_owned(), |new, (a, b)| new.replace(a, b));
-            is_of_srcinfo(old, &new, &from, &to)
+            is_of_srcinfo(old, &new, &update)
         };
         assert!(is_update(&[
             ("1.0", "1.1"),
@@ -481,6 +489,17 @@ mod tests {
             ("provides = y=1.0-1", "provides = z=1.1-1"),
         ] {
             assert!(!is_update(&[(before, after)]), "{after}");
+            let both = [(before, after), ("1.0", "1.1")];
+            assert!(!is_update(&both), "{after}");
         }
+    }
+
+    #[test]
+    fn a_srcinfo_claims_a_version_or_none() {
+        let text = "pkgbase = x\n\tpkgver = 1.0\n\tpkgrel = 2\n\tepoch = 3\n";
+        let version = claimed(text).map(|it| it.to_string());
+        assert_eq!(version.as_deref(), Some("3:1.0-2"));
+        assert_eq!(claimed(&text.replace("1.0", "1 \u{1b}[2J")), None);
+        assert_eq!(claimed(""), None);
     }
 }

@@ -148,6 +148,11 @@ impl Version {
             pkgrel: pkgrel.to_owned(),
         })
     }
+
+    /// What the upstream calls it, without epoch and pkgrel.
+    pub fn pkgver(&self) -> &str {
+        &self.pkgver
+    }
 }
 
 impl FromStr for Version {

@@ -77,37 +77,31 @@ const FLAGS: [(&str, &str); 20] = [
     ("VIETER_MAKEPKG_CONF", "makepkg-conf"),
 ];
 
+/// The flags that take none.
+const SWITCHES: &str = "approve approve-updates dry-run force fresh json prune verbose";
+
 /// Reads a command line (without the program's name) and the variables that `env` gives.
 ///
 /// # Errors
 /// Bad usage, always.
 pub fn parse(args: impl IntoIterator<Item = OsString>, env: Env) -> Result<Action> {
     let mut parser = Parser::from_args(args);
-    let mut flags = HashMap::new();
-    let mut given = Given::default();
-    let mut command = None;
+    let (mut flags, mut switches, mut command) = (HashMap::new(), vec![], None);
+    let (mut pairs, mut what) = (vec![], vec![]);
     while let Some(arg) = parser.next().map_err(usage)? {
         match arg {
             Short('h') | Long("help") => return Ok(Action::Print(HELP)),
             Short('V') | Long("version") => return Ok(Action::Print(VERSION)),
-            Long("env") => {
-                let pair = parser.value().and_then(|it| it.string()).map_err(usage)?;
-                given.env.push(pair);
-            }
-            Long("force") => given.force = true,
-            Short('v') | Long("verbose") => given.verbose = true,
-            Long("dry-run") => given.dry_run = true,
-            Long("json") => given.json = true,
-            Long("prune") => given.prune = true,
-            Long("fresh") => given.fresh = true,
-            Long("approve") => given.approve = true,
-            Long("approve-updates") => given.approve_updates = true,
-            Long(name) => {
-                let known = FLAGS.iter().find(|(_, flag)| *flag == name);
-                let (variable, _) = known.ok_or_else(|| usage(arg.unexpected()))?;
-                let value = parser.value().and_then(|it| it.string()).map_err(usage)?;
-                flags.insert(*variable, value);
-            }
+            Long("env") => pairs.push(parser.value().and_then(|it| it.string()).map_err(usage)?),
+            Short('v') => switches.push("verbose".to_owned()),
+            Long(name) => match FLAGS.iter().find(|(_, flag)| *flag == name) {
+                Some((variable, _)) => {
+                    let value = parser.value().and_then(|it| it.string()).map_err(usage)?;
+                    flags.insert(*variable, value);
+                }
+                None if SWITCHES.split(' ').any(|it| it == name) => switches.push(name.to_owned()),
+                None => return Err(usage(arg.unexpected())),
+            },
             Value(it) if command.is_none() && it == "build" => command = Some(Named::Build),
             Value(it) if command.is_none() && it == "check" => command = Some(Named::Check),
             Value(it) if command.is_none() && it == "review" => command = Some(Named::Review),
@@ -116,20 +110,26 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, env: Env) -> Result<Actio
                 return Err(usage("an empty WHAT: to build all, leave it out"));
             }
             Value(it) if command != Some(Named::Check) => {
-                given.what.push(it.string().map_err(usage)?);
+                what.push(it.string().map_err(usage)?);
             }
             arg => return Err(usage(arg.unexpected())),
         }
     }
     let named = command.ok_or_else(|| usage("what to do? build, check or review"))?;
-    let values = &Values { flags, env };
+    let values = &Values {
+        flags,
+        switches,
+        env,
+        pairs,
+        what,
+    };
     // Nothing is published by a review, so it needs a server for its list alone.
     let home = match values.get("VIETER_ADDRESS")? {
         None if named == Named::Review => None,
         _ => Some(home_settings(values)?),
     };
-    let settings = settings(values, &given)?;
-    let has_list = settings.run.list.file.is_some() || !given.what.is_empty();
+    let settings = settings(values)?;
+    let has_list = settings.run.list.file.is_some() || !values.what.is_empty();
     let has_server = matches!(home, Some(home::Settings::Server(_)));
     let command = match (named, home) {
         (Named::Check, Some(home)) => Command::Check(home),
@@ -139,9 +139,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, env: Env) -> Result<Actio
             ));
         }
         (Named::Build, Some(home)) => Command::Build(home),
-        (_, home) => Command::Review(asking(values, &given, &settings.run)?, home),
+        (_, home) => Command::Review(asking(values, &settings.run)?, home),
     };
-    if given.approve && named != Named::Review {
+    if values.has("approve") && named != Named::Review {
         return Err(usage("--approve is for review"));
     }
     Ok(Action::Run(command, Box::new(settings)))
@@ -155,40 +155,25 @@ enum Named {
     Review,
 }
 
-fn asking(values: &Values, given: &Given, settings: &run::Settings) -> Result<Asking> {
+fn asking(values: &Values, settings: &run::Settings) -> Result<Asking> {
     let approvals = settings.approvals.clone();
     let nowhere = "where are approvals kept? name a file by --approved (VIETER_APPROVED)";
     let approvals = approvals.ok_or_else(|| usage(nowhere))?;
-    if given.dry_run {
+    if values.has("dry-run") {
         let why = "--dry-run is for build: a review approves nothing but what it is told";
         return Err(usage(why));
     }
-    if given.approve && given.what.is_empty() {
+    if values.has("approve") && values.what.is_empty() {
         return Err(usage("--approve takes what is named: approve what?"));
     }
     Ok(Asking {
         approvals,
-        approve: given.approve,
+        approve: values.has("approve"),
         pager: values.get("PAGER")?,
     })
 }
 
-/// What a command line says beside flags with values.
-#[derive(Default)]
-struct Given {
-    force: bool,
-    prune: bool,
-    fresh: bool,
-    approve: bool,
-    approve_updates: bool,
-    verbose: bool,
-    dry_run: bool,
-    json: bool,
-    env: Vec<String>,
-    what: Vec<String>,
-}
-
-fn settings(values: &Values, given: &Given) -> Result<Settings> {
+fn settings(values: &Values) -> Result<Settings> {
     // What is being done is drawn then, so that the log is for what is wrong.
     let is_seen = screen::can_be_seen(values.get("TERM")?.as_deref());
     let level = values.or("VIETER_LOG", if is_seen { "warn" } else { "info" })?;
@@ -196,13 +181,13 @@ fn settings(values: &Values, given: &Given) -> Result<Settings> {
     let bad_level = |_| refused(&level, "log level", takes);
     Ok(Settings {
         is_seen,
-        is_verbose: given.verbose,
+        is_verbose: values.has("verbose"),
         log_level: level.parse().map_err(bad_level)?,
         told: report::Settings {
-            json: given.json,
+            json: values.has("json"),
             report: values.get("VIETER_REPORT")?.map(PathBuf::from),
         },
-        run: run_settings(values, given)?,
+        run: run_settings(values)?,
     })
 }
 

@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 
-use super::Given;
 use super::values::{
     Values, check_pair, parse_address, parse_host, parse_memory, parse_mirror, parse_names,
     parse_timeout, read_file, refused, usage,
@@ -21,7 +20,7 @@ const KEYSERVERS: &str = "hkps://keyserver.ubuntu.com hkps://keys.openpgp.org";
 ///
 /// # Errors
 /// Values that can't be.
-pub fn run_settings(values: &Values, given: &Given) -> Result<run::Settings> {
+pub fn run_settings(values: &Values) -> Result<run::Settings> {
     let arch = values.get("VIETER_ARCH")?.map(|it| it.parse());
     let bad_arch = |why: Error| usage(format!("--arch (VIETER_ARCH): {why}"));
     let arch = arch.transpose().map_err(bad_arch)?;
@@ -47,32 +46,32 @@ pub fn run_settings(values: &Values, given: &Given) -> Result<run::Settings> {
         list: list::Settings {
             file: values.get("VIETER_LIST")?.map(PathBuf::from),
             repo: repo.map_err(|why| usage(format!("--repo (VIETER_REPO): {why}")))?,
-            what: given.what.clone(),
+            what: values.what.clone(),
         },
         arch,
         sandbox: sandbox::Settings {
             network,
             memory,
-            env: env(values, given)?,
+            env: env(values)?,
         },
         image: image::Settings {
             base,
             makepkg_conf,
             mirror: values.get("VIETER_MIRROR")?.map(parse_mirror).transpose()?,
-            fresh: yes_or_no(values, "VIETER_FRESH", given.fresh)?,
+            fresh: yes_or_no(values, "VIETER_FRESH", "fresh")?,
         },
         builds: job::Settings {
             timeout,
-            force: given.force,
-            dry_run: given.dry_run,
-            sums: given.json || report.is_some() || log_dir.is_some(),
+            force: values.has("force"),
+            dry_run: values.has("dry-run"),
+            sums: values.has("json") || report.is_some() || log_dir.is_some(),
             log_dir,
             replace: parse_names(&values.or("VIETER_REPLACE", "")?)?,
             keyservers: keyservers.replace(',', " "),
         },
         shard: shard(values)?,
-        approvals: approvals(values, given)?,
-        prune: prune(values, given)?,
+        approvals: approvals(values)?,
+        prune: prune(values)?,
         state: values.get("VIETER_STATE")?.map(PathBuf::from),
     })
 }
@@ -106,24 +105,21 @@ pub fn home_settings(values: &Values) -> Result<home::Settings> {
 }
 
 /// The variables of containers: those of the flags, or, if there are none, those of the variable, a word each.
-fn env(values: &Values, given: &Given) -> Result<Vec<String>> {
-    let pairs = match given.env.is_empty() {
-        true => values
-            .or("VIETER_ENV", "")?
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect(),
-        false => given.env.clone(),
-    };
+fn env(values: &Values) -> Result<Vec<String>> {
+    let mut pairs = values.pairs.clone();
+    if pairs.is_empty() {
+        let words = values.or("VIETER_ENV", "")?;
+        pairs.extend(words.split_whitespace().map(str::to_owned));
+    }
     pairs.iter().try_for_each(|pair| check_pair(pair))?;
     Ok(pairs)
 }
 
 /// What a flag without a value says, or the variable that takes its place.
-fn yes_or_no(values: &Values, name: &str, flag: bool) -> Result<bool> {
+fn yes_or_no(values: &Values, name: &str, switch: &str) -> Result<bool> {
     match values.or(name, "no")?.as_str() {
         "yes" => Ok(true),
-        "no" => Ok(flag),
+        "no" => Ok(values.has(switch)),
         other => Err(refused(other, "answer", &format!("{name} takes yes or no"))),
     }
 }
@@ -143,8 +139,8 @@ fn shard(values: &Values) -> Result<Option<Shard>> {
 }
 
 /// Which commits may be built.
-fn approvals(values: &Values, given: &Given) -> Result<Option<approvals::Settings>> {
-    let updates = yes_or_no(values, "VIETER_APPROVE_UPDATES", given.approve_updates)?;
+fn approvals(values: &Values) -> Result<Option<approvals::Settings>> {
+    let updates = yes_or_no(values, "VIETER_APPROVE_UPDATES", "approve-updates")?;
     let file = values.get("VIETER_APPROVED")?.map(PathBuf::from);
     // One that is said to be there, and isn't told, is none: never an approval of everything.
     if file.is_none() && values.is_said("VIETER_APPROVED") {
@@ -160,8 +156,8 @@ fn approvals(values: &Values, given: &Given) -> Result<Option<approvals::Setting
 }
 
 /// Whether what has gone from the list is removed.
-fn prune(values: &Values, given: &Given) -> Result<bool> {
-    let prune = yes_or_no(values, "VIETER_PRUNE", given.prune)?;
+fn prune(values: &Values) -> Result<bool> {
+    let prune = yes_or_no(values, "VIETER_PRUNE", "prune")?;
     if prune && values.get("VIETER_SHARD")?.is_some() {
         return Err(usage(
             "--prune (VIETER_PRUNE) is for a run of the whole list: a part (--shard, VIETER_SHARD) doesn't know the others'",

@@ -13,10 +13,6 @@ use crate::error::{Error, Kind, Result};
 use crate::text::masked;
 use crate::words::PackageName;
 
-/// The largest file that a variable or a flag may name, in bytes: its text has to fit into one argument of a command,
-/// which is 128 KiB.
-const MAX_FILE: usize = 100_000;
-
 /// What gives a variable's value, such as the environment.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
@@ -24,8 +20,14 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 pub struct Values<'a> {
     /// By the variable that the flag wins over.
     pub flags: HashMap<&'static str, String>,
+    /// The flags without a value.
+    pub switches: Vec<String>,
     /// The environment, as a rule.
     pub env: Env<'a>,
+    /// The variables of containers that flags give.
+    pub pairs: Vec<String>,
+    /// What is chosen.
+    pub what: Vec<String>,
 }
 
 impl Values<'_> {
@@ -48,6 +50,11 @@ impl Values<'_> {
         Ok(Some(value.trim().to_owned()).filter(|it| !it.is_empty()))
     }
 
+    /// Whether a flag without a value is given.
+    pub fn has(&self, switch: &str) -> bool {
+        self.switches.iter().any(|it| it == switch)
+    }
+
     /// Whether a value is given, if only an empty one.
     pub fn is_said(&self, name: &str) -> bool {
         let twin = format!("{name}_FILE");
@@ -62,12 +69,10 @@ impl Values<'_> {
 
 /// Reads a file that `name` names.
 pub fn read_file(name: &str, path: &OsStr) -> Result<String> {
-    let doing = format!("reading {}, which {name} names", Path::new(path).display());
-    match std::fs::read_to_string(path) {
-        Ok(text) if text.len() < MAX_FILE => Ok(text),
-        Ok(_) => Err(usage(format!("{doing}: it is larger than 100 kB"))),
-        Err(error) => Err(usage(format!("{doing}: {error}"))),
-    }
+    std::fs::read_to_string(path).map_err(|error| {
+        let path = Path::new(path).display();
+        usage(format!("reading {path}, which {name} names: {error}"))
+    })
 }
 
 /// The error that bad usage is.

@@ -16,7 +16,7 @@ use crate::docker::Container;
 use crate::error::Result;
 use crate::http::Deadline;
 use crate::inbox::Inbox;
-use crate::list::{self, List, Repo, Target};
+use crate::list::{self, List, Repo};
 use crate::owners::{Listed, Owners};
 use crate::report::{Line, Outcome, Tried};
 use crate::retry::Tries;
@@ -272,7 +272,7 @@ impl Sink<'_> {
 
     /// Sends a build's log to whoever keeps such. That it can't be is no reason for a build to fail.
     pub fn send_log(&self, repo: &Repo, times: [u64; 2], is_built: bool, path: &Path) {
-        let (Home::Server(server), Target(Some(target))) = (self.home, repo.target) else {
+        let (Home::Server(server), Some(target)) = (self.home, repo.target) else {
             return;
         };
         let log = SentLog {

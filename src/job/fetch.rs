@@ -3,12 +3,13 @@
 use super::Job;
 use crate::approvals::{Approvals, By, NOT_APPROVED};
 use crate::bring::{self, Brought, Wanted};
-use crate::change::{Change, Update};
+use crate::change::Change;
 use crate::error::{Error, Kind, Result};
 use crate::list::{Repo, RepoKind};
 use crate::pkgbuild::{self, Pkgbuild};
 use crate::report::{Failure, Step, ToReview, at};
 use crate::sandbox::{DEEPEN, READ};
+use crate::update::Update;
 use crate::words::Commit;
 
 /// What was brought.
@@ -104,12 +105,11 @@ impl Job<'_, '_> {
         let Some(Update { from, to }) = change.ok()?.as_update() else {
             return Some(false);
         };
-        let (from, to) = (from.whole(), to.whole());
         if self.builds.settings.dry_run {
             log::info!("{url}: would be approved as an update: {from} to {to}, commit {tip}");
             return Some(true);
         }
-        let written = approvals.approve(repo, tip, to.parse().ok().as_ref(), By::Update);
+        let written = approvals.approve(repo, tip, Some(&to), By::Update);
         match written {
             Ok(()) => log::info!("{url}: approved as an update: {from} to {to}, commit {tip}"),
             Err(ref error) => log::error!("{error}"),

@@ -1,14 +1,16 @@
 //! A part of the list: what somebody means by a URL, a URL's last part, or `REPO/`, and what comes nearest to what nobody
 //! has. Not here: where that somebody says so (`cli`).
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
 use super::{Entry, Fields, List, SHOWN_URL, Settings};
 use crate::error::{Error, Kind, Result};
 use crate::text::one_line;
 use crate::words::Arch;
 
-/// How many names are suggested, and how much of each is compared, in characters.
+/// How many names are suggested.
 const SUGGESTIONS: usize = 3;
-const COMPARED: usize = 64;
 
 impl List {
     /// The entries that are chosen, in the list's order, and behind them the URLs that are on no list. If nothing is
@@ -60,23 +62,22 @@ impl List {
         if let Some(archs) = self.archs_of(what) {
             return format!("the list has {shown:?} for {archs} only, not for {arch}");
         }
-        let names = self.entries.iter().filter_map(|entry| match entry {
-            Entry::Repo(repo) => {
-                Some([last_part(&repo.url).into(), format!("{}/", repo.publish_to)])
+        let mut names = BTreeSet::new();
+        for entry in &self.entries {
+            if let Entry::Repo(repo) = entry {
+                names.insert(last_part(&repo.url).to_owned());
+                names.insert(format!("{}/", repo.publish_to));
             }
-            Entry::Unusable { .. } => None,
-        });
-        let mut names: Vec<_> = names
-            .flatten()
-            .map(|it| (distance(what, &it), it))
-            .collect();
-        names.sort();
-        names.dedup();
+        }
+        let mut names: Vec<_> = names.into_iter().collect();
+        names.sort_by_key(|it| Reverse(alike(what, it)));
         names.truncate(SUGGESTIONS);
-        let names: Vec<_> = names.iter().map(|(_, it)| one_line(it, COMPARED)).collect();
         let nearest = match names.is_empty() {
             true => String::new(),
-            false => format!("; what comes nearest: {}", names.join(", ")),
+            false => format!(
+                "; what comes nearest: {}",
+                one_line(&names.join(", "), SHOWN_URL)
+            ),
         };
         format!("the list has no {shown:?} for {arch}{nearest}")
     }
@@ -110,26 +111,14 @@ pub fn last_part(url: &str) -> &str {
     url.rsplit(['/', ':']).next().unwrap_or(url)
 }
 
-/// How many letters have to be added, dropped or changed to make one text of the other (Levenshtein's distance).
-// Of texts that are cut, so no number is large.
-#[allow(clippy::arithmetic_side_effects)]
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<_> = other.chars().take(COMPARED).collect();
-    // The distances of what was looked at of one text to each beginning of the other.
-    let mut row: Vec<_> = (0..=other.len()).collect();
-    for (length, letter) in one.chars().take(COMPARED).enumerate() {
-        let (mut corner, mut left) = (length, length + 1);
-        if let Some(first) = row.first_mut() {
-            *first = left;
-        }
-        for (above, its) in row.iter_mut().skip(1).zip(&other) {
-            let changed = corner + usize::from(letter != *its);
-            corner = *above;
-            left = changed.min(corner + 1).min(left + 1);
-            *above = left;
-        }
-    }
-    row.pop().unwrap_or(0)
+/// How many letters two texts share at their beginnings and at their ends.
+fn alike(one: &str, other: &str) -> usize {
+    let is_same = |(one, other): &(char, char)| one == other;
+    let begin = one.chars().zip(other.chars()).take_while(is_same);
+    let end = one.chars().rev().zip(other.chars().rev());
+    begin
+        .count()
+        .saturating_add(end.take_while(is_same).count())
 }
 
 #[cfg(test)]
@@ -216,7 +205,7 @@ mod tests {
         for (what, said) in [
             (
                 "yey",
-                "no \"yey\" for x86_64; what comes nearest: yay, zig, mine/ (",
+                "no \"yey\" for x86_64; what comes nearest: yay, yours/, mine/ (",
             ),
             ("pary", "nearest: paru, "),
             ("mime/", "nearest: mine/, "),
@@ -239,22 +228,5 @@ mod tests {
         );
         let empty = choose("", &["yay"]).unwrap_err();
         assert!(!empty.contains("nearest"), "{empty}");
-    }
-
-    #[test]
-    fn distances_are_levenshteins() {
-        for (one, other, expected) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("abc", "", 3),
-            ("kitten", "sitting", 3),
-            ("yay", "yya", 2),
-            ("über", "uber", 1),
-        ] {
-            assert_eq!(distance(one, other), expected, "{one} {other}");
-            assert_eq!(distance(other, one), expected, "{one} {other}");
-        }
-        let long = "x".repeat(1 << 20);
-        assert_eq!(distance(&long, "x"), COMPARED - 1);
     }
 }

@@ -1,12 +1,12 @@
 //! A list of ours, a text: one repository a line, its URL and then, in any order, `branch=`, `path=`, `repo=` and `arch=`
-//! (separated by commas; without it, all architectures). A word that begins with `#` begins a comment, so a URL may have one
-//! in it. No value can have white space. Not here: what the values may be (`list`).
+//! (separated by commas; without it, or with `any`, all architectures). A word that begins with `#` begins a comment, so a URL
+//! may have one in it. No value can have white space. Not here: what the values may be (`list`).
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::{Fields, List, MAX_BYTES, MAX_ENTRIES, present, too_many};
+use super::{Fields, List, MAX_BYTES, MAX_ENTRIES, too_many};
 use crate::error::{Error, Result};
 use crate::text::one_line;
 use crate::words::{Arch, RepoName};
@@ -69,42 +69,51 @@ pub fn read_from(from: impl Read, name: &str, repo: &RepoName, arch: &Arch) -> R
 
 /// What a line of these words says.
 fn fields(words: &[&str], repo: &RepoName, arch: &Arch) -> Result<Fields, String> {
-    let (mut fields, mut archs) = (Fields::default(), None);
-    for (place, word) in words.iter().enumerate() {
-        let (field, value) = match word.split_once('=') {
-            Some(("branch", value)) => (&mut fields.branch, value),
-            Some(("path", value)) => (&mut fields.path, value),
-            Some(("repo", value)) => (&mut fields.repo, value),
-            Some(("arch", value)) => (&mut archs, value),
-            _ if place == 0 => (&mut fields.url, *word),
-            _ => {
-                let takes = "a line is a URL, and then branch=, path=, repo= and arch=";
-                return Err(format!("{word:?} is none of what it may have: {takes}"));
-            }
-        };
-        if field.replace(value.to_owned()).is_some() {
-            return Err(format!("{word:?} says once more what was said before"));
-        }
-    }
-    if present(&fields.repo).is_none() {
-        fields.repo = Some(repo.to_string());
-    }
+    let names = ["branch", "path", "repo", "arch"];
+    let (url, rest) = match words {
+        [url, rest @ ..] if named(&[*url], names).is_err() => (Some(*url), rest),
+        _ => (None, words),
+    };
+    let [branch, path, its_repo, archs] = named(rest, names)?.map(|it| it.map(str::to_owned));
     let archs = archs.unwrap_or_default();
-    let named = archs.split(',').filter(|it| !it.is_empty());
-    fields.archs = named.map(str::to_owned).collect();
-    for named in &fields.archs {
-        // Nobody's container is of it: it is a package's.
-        if named == "any" {
-            return Err(
-                "arch=any is a package's; without arch= it is for all architectures".into(),
-            );
+    let archs = archs.split(',').filter(|it| !it.is_empty());
+    let mut archs: Vec<_> = archs.map(str::to_owned).collect();
+    for its in &archs {
+        its.parse::<Arch>().map_err(|error| error.to_string())?;
+    }
+    if archs.is_empty() || archs.iter().any(|it| it == "any") {
+        archs = vec![arch.to_string()];
+    }
+    Ok(Fields {
+        url: url.map(str::to_owned),
+        branch,
+        path,
+        repo: its_repo
+            .filter(|it| !it.trim().is_empty())
+            .or_else(|| Some(repo.to_string())),
+        archs,
+        ..Fields::default()
+    })
+}
+
+/// The values of words that are `name=value`, in any order, of these names, each once.
+pub fn named<'l, const N: usize>(
+    words: &[&'l str],
+    names: [&str; N],
+) -> Result<[Option<&'l str>; N], String> {
+    let mut values = [None; N];
+    for word in words {
+        let (name, value) = word.split_once('=').unwrap_or(("", word));
+        let its = names.iter().zip(&mut values).find(|(it, _)| **it == name);
+        let shown = one_line(word, 100);
+        let Some((_, its)) = its else {
+            return Err(format!("{shown:?} is none of {}=", names.join("=, ")));
+        };
+        if its.replace(value).is_some() {
+            return Err(format!("{shown:?} says once more what was said before"));
         }
-        named.parse::<Arch>().map_err(|error| error.to_string())?;
     }
-    if fields.archs.is_empty() {
-        fields.archs.push(arch.to_string());
-    }
-    Ok(fields)
+    Ok(values)
 }
 
 #[cfg(test)]
@@ -134,6 +143,7 @@ mod tests {
             https://b/?y=z#frag  arch=aarch64,x86_64 repo=mine path=p/q branch=b#1=2 # a comment\n\
             https://c arch=aarch64\n\
             \u{a0}git@d:e branch= path= repo= arch=, #\n\
+            https://e arch=any,armv7h\n\
             https://f\t#comment=";
         let repos = repos(text);
         let shown = repos.iter().map(|it| {
@@ -144,6 +154,7 @@ mod tests {
             "https://a/x.git   usual",
             "https://b/?y=z#frag b#1=2 p/q mine",
             "git@d:e   usual",
+            "https://e   usual",
             "https://f   usual",
         ];
         assert_eq!(shown.collect::<Vec<_>>(), expected);
@@ -169,7 +180,6 @@ mod tests {
             ("https://x path=../y", "leads out"),
             ("https://x path=/etc", "leads out"),
             ("https://x arch=x86-64", "is not an architecture"),
-            ("https://x arch=any", "all architectures"),
         ] {
             let list = read(format!("https://good\n#\n{line}\nhttps://better")).unwrap();
             let [good, bad, better] = &list.entries[..] else {

@@ -16,7 +16,7 @@ use crate::text::one_line;
 use crate::words::{Arch, RepoName};
 
 pub use choose::last_part;
-pub use file::read_from;
+pub use file::{named, read_from};
 pub use server::{fetch, fetch_once};
 
 /// The most that a list may have: entries, and bytes, of all of a server's pages together.
@@ -79,7 +79,7 @@ struct Other {
 }
 
 /// A Git repository to build, or a PKGBUILD that stands for one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Repo {
     /// Where it is.
     pub url: String,
@@ -91,21 +91,9 @@ pub struct Repo {
     pub path: String,
     /// The pacman repository that its packages are published to.
     pub publish_to: RepoName,
-    /// What a server calls it.
-    pub target: Target,
+    /// A server's number for it (from 0.4 on), which is no part of what it is known by (`Key`).
+    pub target: Option<u64>,
 }
-
-/// A server's number for an entry (from 0.4 on). It is no part of what an entry is: two that differ in it alone are the same.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Target(pub Option<u64>);
-
-impl PartialEq for Target {
-    fn eq(&self, _: &Target) -> bool {
-        true
-    }
-}
-
-impl Eq for Target {}
 
 impl Repo {
     /// What to call it until its pkgbase is known: the URL, on one line.
@@ -126,7 +114,6 @@ pub enum RepoKind {
 /// What an entry says, not looked into yet. Fields that servers add are passed over.
 #[derive(Default, Deserialize)]
 struct Fields {
-    #[serde(default, deserialize_with = "server::read_id")]
     id: Option<u64>,
     url: Option<String>,
     branch: Option<String>,
@@ -200,8 +187,9 @@ fn parse_repo(fields: &Fields) -> Result<Repo, String> {
         None | Some("git") => RepoKind::Git,
         Some("url") if path.is_empty() => RepoKind::Pkgbuild,
         Some("url") => {
-            let why = "which a repository has, and a PKGBUILD to download (kind url) hasn't";
-            return Err(format!("names a folder, the path {path:?}, {why}"));
+            return Err(format!(
+                "names a folder, the path {path:?}, and is a PKGBUILD to download (kind url)"
+            ));
         }
         Some(kind) => return Err(format!("is of the kind {kind:?}, neither git nor url")),
     };
@@ -211,7 +199,7 @@ fn parse_repo(fields: &Fields) -> Result<Repo, String> {
         branch: present(&fields.branch).unwrap_or_default().to_owned(),
         path: path.to_owned(),
         publish_to,
-        target: Target(fields.id),
+        target: fields.id,
     })
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{BufReader, Read};
 use std::time::Duration;
 
-use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -45,25 +45,6 @@ enum ArchForm {
     Name(String),
     /// `GET /api/v1/targets`
     Object { value: String },
-    /// Neither, so nobody's.
-    Other(IgnoredAny),
-}
-
-/// An entry's number, in the newer form of the list.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum IdForm {
-    Number(u64),
-    /// Of no use.
-    Other(IgnoredAny),
-}
-
-/// Reads the number of an entry, if it has one.
-pub fn read_id<'de, D: Deserializer<'de>>(id: D) -> Result<Option<u64>, D::Error> {
-    Ok(match IdForm::deserialize(id)? {
-        IdForm::Number(id) => Some(id),
-        IdForm::Other(_) => None,
-    })
 }
 
 /// The list, as it is for `arch`, in the server's order (`GET /api/repos`, which servers from 0.4 on don't have; then
@@ -199,14 +180,13 @@ impl<'de> Visitor<'de> for EntriesVisitor {
     }
 }
 
-/// Reads the architectures of an entry: those that are any.
+/// Reads the architectures of an entry.
 pub fn read_archs<'de, D: Deserializer<'de>>(arch: D) -> Result<Vec<String>, D::Error> {
     let name = |form| match form {
-        ArchForm::Name(it) | ArchForm::Object { value: it } => Some(it.trim().to_owned()),
-        ArchForm::Other(_) => None,
+        ArchForm::Name(it) | ArchForm::Object { value: it } => it.trim().to_owned(),
     };
     let forms = Vec::<ArchForm>::deserialize(arch)?;
-    Ok(forms.into_iter().filter_map(name).collect())
+    Ok(forms.into_iter().map(name).collect())
 }
 
 #[cfg(test)]
@@ -284,6 +264,8 @@ mod tests {
             r#"{"url":"git://x","arch":["x86_64"],"repo":"local"}"#,
             r#"{"url":"git://x","arch":["x86_64"],"repo":["bur"]}"#,
             r#"{"url":"git://x","arch":"x86_64","repo":"bur"}"#,
+            r#"{"url":"git://x","arch":["x86_64",7],"repo":"bur"}"#,
+            r#"{"id":"x","url":"git://x","arch":["x86_64"],"repo":"bur"}"#,
             r#"{"url":"git://x","arch":["x86_64"],"repo":"bur","path":"../x"}"#,
             r#"{"url":"git://x","arch":["x86_64"],"repo":"bur","path":"a/../../x"}"#,
             r#"{"url":"git://x","arch":["x86_64"],"repo":"bur","path":"/etc"}"#,

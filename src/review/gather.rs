@@ -27,8 +27,6 @@ const MAX_COMMITS: &str = "-n50";
 
 /// An entry of which something isn't approved.
 pub struct Found {
-    /// What to call it.
-    pub name: String,
     /// What would be approved.
     pub commit: Commit,
     /// The version that it claims to be.
@@ -39,14 +37,10 @@ pub struct Found {
 
 /// A commit, in its author's words.
 pub struct Authored {
-    /// When, as a date.
-    pub date: String,
-    /// Who.
-    pub name: String,
-    /// Whose address.
-    pub mail: String,
-    /// What for.
-    pub subject: String,
+    /// Who, with an address.
+    pub who: String,
+    /// When, who, and what for.
+    pub text: String,
 }
 
 /// A file that differs, and how.
@@ -60,12 +54,9 @@ pub struct Shown {
 }
 
 /// All that was found of an entry.
+#[derive(Default)]
 pub struct Gathered {
-    /// The approved commit.
-    pub approved: Option<Commit>,
-    /// The newest one.
-    pub tip: Commit,
-    /// How many there are between them.
+    /// How many commits there are between the approved one and the newest.
     pub count: Option<u64>,
     /// Those, the newest first; only that one if nothing is approved.
     pub commits: Vec<Authored>,
@@ -77,8 +68,6 @@ pub struct Gathered {
     pub files: Vec<Shown>,
     /// Whether there are more files.
     pub is_cut: bool,
-    /// Whether the commits can't be shown: there is too much, as a rule.
-    pub lacks_commits: bool,
     /// Whether it is an update, and nothing else.
     pub is_update: bool,
 }
@@ -134,28 +123,21 @@ fn find(
             // One that has gone can't be compared with.
             let from = approved.as_ref().filter(|_| brought.commit.is_some());
             let change = Change::between(container, repo, from, &tip, by)?;
-            let approved = approved.clone();
-            let gathered = gathered(container, &change, approved, from, brought.count, by)?;
+            let gathered = gathered(container, &change, from, brought.count, by)?;
             (gathered, change.claimed())
         }
-        RepoKind::Pkgbuild => (downloaded(container, approved, tip, by)?, None),
+        RepoKind::Pkgbuild => (downloaded(container, by)?, None),
     };
-    let pkgbuild = path(repo, "PKGBUILD");
+    let look_at = look_at(&path(repo, "PKGBUILD"), &gathered);
     Ok(Some(Found {
-        name: repo.name(),
-        text: page(repo, &gathered, &look_at(&pkgbuild, &gathered)),
-        commit: gathered.tip,
+        text: page(repo, approved.as_ref(), &tip, &gathered, &look_at),
+        commit: tip,
         version,
     }))
 }
 
 /// A PKGBUILD that was downloaded, as a change that adds it: what was approved isn't there any more.
-fn downloaded(
-    container: &Container,
-    approved: Option<Commit>,
-    tip: Commit,
-    by: Deadline,
-) -> Result<Gathered> {
+fn downloaded(container: &Container, by: Deadline) -> Result<Gathered> {
     let file = format!("{CLONE}/PKGBUILD");
     let show = command(User::Builder, "cat", vec!["cat", &file]);
     let text = container.read(&show, by)?;
@@ -173,79 +155,59 @@ fn downloaded(
         diff: format!("@@\n{diff}"),
     };
     Ok(Gathered {
-        approved,
-        tip,
-        count: None,
-        commits: vec![],
-        before: None,
         pkgbuilds: [String::new(), text],
         files: vec![shown],
-        is_cut: false,
-        lacks_commits: false,
-        is_update: false,
+        ..Gathered::default()
     })
 }
 
 fn gathered(
     container: &Container,
     change: &Change,
-    approved: Option<Commit>,
     from: Option<&Commit>,
     count: Option<u64>,
     by: Deadline,
 ) -> Result<Gathered> {
-    let tip = change.to.clone();
-    let authored = |range: &str, most: &str| {
+    let tip = change.to.as_str();
+    let authored = |range: &str, most: &str| -> Result<Vec<Authored>> {
         let format = "--format=%as%x00%<(100,trunc)%an%x00%<(100,trunc)%ae%x00%<(300,trunc)%s%x00";
         let args = ["log", most, "--no-show-signature", format, range, "--"];
         // What was counted for has all commits; without it, they are all in the clone, or not wanted.
         let printed =
-            git(container, HISTORY, args, by).or_else(|_| git(container, CLONE, args, by));
-        printed.map(|it| parse(&String::from_utf8_lossy(&it)))
-    };
-    let mut lacks_commits = false;
-    let mut authored = |range: &str, most: &str| {
-        let found = authored(range, most).inspect_err(|error| log::warn!("{error}"));
-        lacks_commits |= found.is_err();
-        found.unwrap_or_default()
+            git(container, HISTORY, args, by).or_else(|_| git(container, CLONE, args, by))?;
+        Ok(parse(&String::from_utf8_lossy(&printed)))
     };
     let (commits, before) = match from {
         Some(from) => {
-            let commits = authored(&format!("{from}..{tip}"), MAX_COMMITS);
-            (commits, authored(from.as_str(), "-n1").pop())
+            let commits = authored(&format!("{from}..{tip}"), MAX_COMMITS)?;
+            (commits, authored(from.as_str(), "-n1")?.pop())
         }
-        None => (authored(tip.as_str(), "-n1"), None),
+        None => (authored(tip, "-n1")?, None),
     };
     let text = |at: &str| change.text(at, "PKGBUILD");
     let old = from.map_or(String::new(), |it| text(it.as_str()));
-    let pkgbuilds = [old, text(tip.as_str())];
     Ok(Gathered {
-        approved,
         count,
         commits,
         before,
-        pkgbuilds,
+        pkgbuilds: [old, text(tip)],
         files: shown(container, change, by)?,
         is_cut: change.is_cut,
-        lacks_commits,
         is_update: from.is_some() && change.as_update().is_some(),
-        tip,
     })
 }
 
 fn parse(printed: &str) -> Vec<Authored> {
     let fields: Vec<&str> = printed.split('\0').map(str::trim).collect();
-    let commits = fields.chunks_exact(4);
-    let commit = |of: &[&str]| match of {
-        [date, name, mail, subject] => Some(Authored {
-            date: (*date).to_owned(),
-            name: (*name).to_owned(),
-            mail: (*mail).to_owned(),
-            subject: (*subject).to_owned(),
-        }),
-        _ => None,
-    };
-    commits.filter_map(commit).collect()
+    let mut commits = vec![];
+    for commit in fields.chunks_exact(4) {
+        if let [date, name, mail, subject] = commit {
+            let who = format!("{name} <{mail}>");
+            let text = format!("{date} {who} {subject}");
+            commits.push(Authored { who, text });
+        }
+    }
+    commits
 }
 
 /// The files, the PKGBUILD first and what repeats it last, each with its change.

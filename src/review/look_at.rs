@@ -44,24 +44,24 @@ pub fn look_at(pkgbuild: &str, gathered: &Gathered) -> Vec<String> {
             found.push("checksums that went".to_owned());
         }
     }
+    let paths = |is_one: &dyn Fn(&Shown) -> bool| -> Vec<String> {
+        let those = files.iter().filter(|it| is_one(it));
+        those.map(|it| it.file.path.clone()).collect()
+    };
     let named: Vec<&str> = new.lines().filter_map(install).collect();
-    // What a variable stands for isn't known.
-    let is_named = |path: &str| {
-        let file = path.rsplit('/').next().unwrap_or(path);
-        let is_recipe = file == "PKGBUILD" || file == ".SRCINFO";
-        !is_recipe && named.iter().any(|it| *it == file || it.contains('$'))
+    let is_script = |it: &Shown| {
+        let name = file_name(it);
+        it.file.status != "D" && (name.ends_with(".install") || named.contains(&name))
     };
-    let is_script = |it: &&Shown| {
-        let path = &it.file.path;
-        (path.ends_with(".install") || is_named(path)) && it.file.status != "D"
-    };
-    let mut scripts: Vec<String> = files
-        .iter()
-        .filter(is_script)
-        .map(|it| it.file.path.clone())
-        .collect();
+    let mut scripts = paths(&is_script);
     let names_one = |line: &&str| install(line).is_some();
     scripts.extend(own_added.lines().filter(names_one).map(str::to_owned));
+    // What a variable stands for isn't known: any other may be one.
+    if named.iter().any(|it| it.contains('$')) {
+        let is_recipe = |it: &Shown| ["PKGBUILD", ".SRCINFO"].contains(&file_name(it));
+        let may_be_one = |it: &Shown| it.file.status != "D" && !is_script(it) && !is_recipe(it);
+        scripts.extend(paths(&may_be_one));
+    }
     tell(&mut found, "a new or changed install script", scripts);
 
     let is_run = |it: &&Shown| !it.file.path.ends_with(".SRCINFO");
@@ -74,37 +74,22 @@ pub fn look_at(pkgbuild: &str, gathered: &Gathered) -> Vec<String> {
     tell(&mut found, "lines that fetch or decode", lines.collect());
 
     if let Some(before) = before {
-        let others = commits.iter().filter(|it| it.mail != before.mail);
-        let others: BTreeSet<String> = others
-            .map(|it| format!("{} <{}>", it.name, it.mail))
-            .collect();
-        tell(
-            &mut found,
-            "another author than the approved commit's",
-            others.into_iter().collect(),
-        );
+        let others = commits.iter().filter(|it| it.who != before.who);
+        let others: BTreeSet<String> = others.map(|it| it.who.clone()).collect();
+        let kind = "another author than the approved commit's";
+        tell(&mut found, kind, others.into_iter().collect());
     }
-    let is_link = |it: &&Shown| matches!(it.file.modes[1].as_str(), "120000" | "160000");
-    let links = files.iter().filter(is_link);
-    let links = links.map(|it| it.file.path.clone()).collect();
-    tell(
-        &mut found,
-        "links, and submodules, whose contents are elsewhere",
-        links,
-    );
-    let binary = files.iter().filter(|it| it.hidden == "binary");
-    tell(
-        &mut found,
-        "binary files",
-        binary.map(|it| it.file.path.clone()).collect(),
-    );
+    let links = paths(&|it| matches!(it.file.modes[1].as_str(), "120000" | "160000"));
+    let kind = "links, and submodules, whose contents are elsewhere";
+    tell(&mut found, kind, links);
+    let binary = paths(&|it| it.hidden == "binary");
+    tell(&mut found, "binary files", binary);
     let hidden = files
         .iter()
         .filter(|it| !matches!(it.hidden.as_str(), "" | "binary"));
     let hidden = hidden.map(|it| format!("{} ({})", it.file.path, it.hidden));
     let more = gathered.is_cut.then(|| "more files".to_owned());
-    let commits = gathered.lacks_commits.then(|| "the commits".to_owned());
-    let hidden = hidden.chain(more).chain(commits).collect();
+    let hidden = hidden.chain(more).collect();
     tell(&mut found, "what isn't shown, or not as a whole", hidden);
     if gathered.is_update {
         found.push("only pkgver, pkgrel and checksums changed".to_owned());
@@ -138,16 +123,18 @@ fn added(shown: &Shown) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
+/// A file's name, without its folders.
+fn file_name(shown: &Shown) -> &str {
+    shown.file.path.rsplit('/').next().unwrap_or_default()
+}
+
 /// The hosts and owners of all URLs in a text: `github.com/owner`.
 fn places(text: &str) -> BTreeSet<String> {
     let place = |rest: &str| {
         let is_end = |c: char| c.is_whitespace() || "'\"()<>`#?".contains(c);
         let url = rest.split(is_end).next().unwrap_or_default();
         let mut parts = url.split('/').map(str::to_ascii_lowercase);
-        let (host, owner) = (
-            parts.next().unwrap_or_default(),
-            parts.next().unwrap_or_default(),
-        );
+        let (host, owner) = (parts.next()?, parts.next().unwrap_or_default());
         (!host.is_empty()).then(|| format!("{host}/{owner}"))
     };
     text.split("://").skip(1).filter_map(place).collect()
@@ -196,23 +183,16 @@ mod tests {
     }
 
     fn found(old: &str, new: &str, files: Vec<Shown>) -> Vec<String> {
-        let author = |mail: &str| Authored {
-            date: String::new(),
-            name: "A".to_owned(),
-            mail: mail.to_owned(),
-            subject: String::new(),
+        let same = || Authored {
+            who: "A <same@t>".to_owned(),
+            text: String::new(),
         };
         let gathered = Gathered {
-            lacks_commits: false,
-            approved: None,
-            tip: "a".repeat(40).parse().unwrap(),
-            count: None,
-            commits: vec![author("same@t")],
-            before: Some(author("same@t")),
+            commits: vec![same()],
+            before: Some(same()),
             pkgbuilds: [old.to_owned(), new.to_owned()],
             files,
-            is_cut: false,
-            is_update: false,
+            ..Gathered::default()
         };
         look_at("PKGBUILD", &gathered)
     }
@@ -239,6 +219,23 @@ mod tests {
         assert_eq!(added, ["checksums that became SKIP"]);
         let fewer = became(&format!("'{sum}'"), "'SKIP'");
         assert_eq!(fewer, ["checksums that became SKIP", "checksums that went"]);
+    }
+
+    #[test]
+    fn what_a_variable_may_stand_for_comes_behind_the_install_scripts_that_are_known() {
+        let recipe = "install=\"$_x\"\ninstall=named\n";
+        let own = shown("PKGBUILD", "M", "@@\n+install=\"$_x\"\n");
+        let files = [
+            ("a", "M"),
+            ("gone", "D"),
+            ("b/x.install", "A"),
+            ("b/named", "M"),
+        ];
+        let files = files.map(|(path, status)| shown(path, status, ""));
+        let files = [own].into_iter().chain(files).collect();
+        let expected = "b/x.install; b/named; install=\"$_x\"; a";
+        let expected = format!("a new or changed install script: {expected}");
+        assert_eq!(found("x", recipe, files), [expected]);
     }
 
     #[test]

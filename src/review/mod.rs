@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use self::gather::{Found, gather};
 use crate::approvals::{self, Approvals, By};
 use crate::docker::Engine;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::home::Home;
 use crate::list::{Entry, Repo};
 use crate::look::Looker;
@@ -39,7 +39,6 @@ pub struct Asking {
 }
 
 /// What became of an entry.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Answer {
     Yes,
     No,
@@ -79,31 +78,26 @@ pub fn review(settings: &Settings, asking: Asking, home: Option<Home>) -> Result
     };
     drop(engine);
     screen::end();
-    let mut left = 0_usize;
-    let mut is_over = false;
+    let mut new = vec![];
     for (repo, found) in repos.iter().zip(found) {
-        let found = match found {
-            Ok(Some(found)) => found,
-            Ok(None) => continue,
+        match found {
+            Ok(found) => new.extend(found.map(|found| (repo, found))),
             Err(error) => {
                 log::error!("{}: {error}", repo.name());
                 failed = failed.saturating_add(1);
-                continue;
             }
-        };
-        let answer = match is_over {
-            true => Answer::Quit,
-            false => answer(&asking, &found)?,
-        };
-        is_over = answer == Answer::Quit;
-        if answer == Answer::Yes {
-            let Found {
-                commit, version, ..
-            } = &found;
-            approvals.approve(repo, commit, version.as_ref(), By::Person)?;
-            say(&format!("approved {} at {commit}\n", found.name));
-        } else {
-            left = left.saturating_add(1);
+        }
+    }
+    let mut left = new.len();
+    for (repo, found) in &new {
+        match answer(&asking, &repo.name(), found) {
+            Answer::Yes => {
+                approvals.approve(repo, &found.commit, found.version.as_ref(), By::Person)?;
+                say(&format!("approved {} at {}\n", repo.name(), found.commit));
+                left = left.saturating_sub(1);
+            }
+            Answer::No => (),
+            Answer::Quit => break,
         }
     }
     if failed > 0 {
@@ -136,30 +130,29 @@ fn is_there() -> bool {
 }
 
 /// Shows what was found, and what somebody says of it; nobody does who isn't at a terminal.
-fn answer(asking: &Asking, found: &Found) -> Result<Answer> {
+fn answer(asking: &Asking, name: &str, found: &Found) -> Answer {
     let is_there = is_there();
     match &asking.pager {
         Some(pager) if is_there && !asking.approve => page(pager, &found.text),
         _ => say(&found.text),
     }
     if asking.approve {
-        return Ok(Answer::Yes);
+        return Answer::Yes;
     }
     if !is_there {
-        return Ok(Answer::No);
+        return Answer::No;
     }
     loop {
         forget_what_was_typed();
-        say(&format!("{}: approve? [y]es [n]o [q]uit ", found.name));
+        say(&format!("{name}: approve? [y]es [n]o [q]uit "));
         let mut line = String::new();
-        let read = io::stdin().lock().read_line(&mut line);
-        let what = "reading the answer";
-        let count = read.map_err(|error| Error::new(Kind::Unusable, format!("{what}: {error}")))?;
+        // What can't be read is an end.
+        let count = io::stdin().lock().read_line(&mut line).unwrap_or(0);
         match line.trim() {
-            _ if count == 0 => return Ok(Answer::Quit),
-            "y" | "yes" => return Ok(Answer::Yes),
-            "n" | "no" => return Ok(Answer::No),
-            "q" | "quit" => return Ok(Answer::Quit),
+            _ if count == 0 => return Answer::Quit,
+            "y" | "yes" => return Answer::Yes,
+            "n" | "no" => return Answer::No,
+            "q" | "quit" => return Answer::Quit,
             _ => (),
         }
     }
@@ -189,17 +182,16 @@ fn page(pager: &str, text: &str) {
     for name in KEY_VARIABLES {
         command.env_remove(name);
     }
-    match command.stdin(Stdio::piped()).spawn() {
-        Ok(mut pager) => {
-            if let Some(mut input) = pager.stdin.take() {
-                // It may well be left before the end.
-                let _ = input.write_all(text.as_bytes());
-            }
-            // The shell's word for one that isn't there.
-            if pager.wait().is_ok_and(|it| it.code() == Some(127)) {
-                say(text);
-            }
+    let ended = command.stdin(Stdio::piped()).spawn().and_then(|mut pager| {
+        if let Some(mut input) = pager.stdin.take() {
+            // It may well be left before the end.
+            let _ = input.write_all(text.as_bytes());
         }
-        Err(_) => say(text),
+        pager.wait()
+    });
+    // The shell's word for one that isn't there is 127.
+    let is_shown = ended.is_ok_and(|it| it.code() != Some(127));
+    if !is_shown {
+        say(text);
     }
 }

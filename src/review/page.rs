@@ -1,7 +1,7 @@
 //! How what was found is set for a person: it is strangers' text, so what moves a cursor or hides is shown as an escape, and no line is
 //! so long that its end isn't looked at.
 
-use super::gather::{Authored, Gathered};
+use super::gather::Gathered;
 use crate::list::Repo;
 use crate::owners::Key;
 use crate::text::{escaped, one_line};
@@ -10,10 +10,22 @@ use crate::words::Commit;
 /// The longest piece of a line, in characters: what is longer goes on in the next one.
 const PIECE: usize = 240;
 
-/// What a person reads of a change.
-pub fn page(repo: &Repo, gathered: &Gathered, look_at: &[String]) -> String {
-    let mut page = head(repo, gathered.approved.as_ref(), &gathered.tip);
-    if gathered.approved.is_some() && gathered.before.is_none() {
+/// What a person reads of a change, from the approved commit, or nothing, to the newest one.
+pub fn page(
+    repo: &Repo,
+    approved: Option<&Commit>,
+    tip: &Commit,
+    gathered: &Gathered,
+    look_at: &[String],
+) -> String {
+    let (name, publish_to) = (Key::of(repo).name(), &repo.publish_to);
+    let mut page = format!("==> {name} for the repository {publish_to}\n");
+    page += &format!(
+        "    approved: {}\n",
+        approved.map_or("nothing", Commit::as_str)
+    );
+    page += &format!("    to approve: {tip}\n");
+    if approved.is_some() && gathered.before.is_none() {
         page += "    what was approved is gone from there, so all of it is shown\n";
     }
     if let Some(count) = gathered.count {
@@ -25,7 +37,8 @@ pub fn page(repo: &Repo, gathered: &Gathered, look_at: &[String]) -> String {
     }
     if !gathered.commits.is_empty() {
         page += "commits\n";
-        page.extend(gathered.commits.iter().map(commit));
+        let commits = gathered.commits.iter();
+        page.extend(commits.map(|it| format!("  {}\n", one_line(&it.text, 500))));
     }
     for shown in &gathered.files {
         page += &format!("\n{}\n", one_line(&shown.file.path, 500));
@@ -45,30 +58,6 @@ pub fn page(repo: &Repo, gathered: &Gathered, look_at: &[String]) -> String {
     }
     page += "\n";
     page
-}
-
-fn head(repo: &Repo, approved: Option<&Commit>, tip: &Commit) -> String {
-    let approved = approved.map_or("nothing", Commit::as_str);
-    let name = Key::of(repo).name();
-    format!(
-        "==> {name} for the repository {}\n    approved: {approved}\n    to approve: {tip}\n",
-        repo.publish_to
-    )
-}
-
-fn commit(commit: &Authored) -> String {
-    let Authored {
-        date,
-        name,
-        mail,
-        subject,
-    } = commit;
-    let who = one_line(&format!("{name} <{mail}>"), 120);
-    format!(
-        "  {}  {who}  {}\n",
-        one_line(date, 20),
-        one_line(subject, 200)
-    )
 }
 
 /// Strangers' lines, escaped, and cut into pieces.

@@ -19,12 +19,9 @@ install -D -m 0111 /usr/bin/cat /usr/local/lib/vieter/cat
 # makepkg reads a folder of settings from 6.1 on; an older one's makepkg.conf sources the file.
 mkdir -p /etc/makepkg.conf.d
 printf '%s\n' "$2" >/etc/makepkg.conf.d/vieter.conf
-version=$(makepkg --version)
-if [[ ! $version =~ \)\ ([0-9.]+) ]]; then
-    echo "what version is this makepkg? $version" >&2
-    exit 1
-fi
-if (($(vercmp "${BASH_REMATCH[1]}" 6.1) < 0)); then
+# One that says no version is taken for an older one: to read it twice does no harm.
+version=$(makepkg --version | sed -n '1s/.*) //p')
+if (($(vercmp "$version" 6.1) < 0)); then
     line='source /etc/makepkg.conf.d/vieter.conf'
     grep -qxF "$line" /etc/makepkg.conf || printf '\n%s\n' "$line" >>/etc/makepkg.conf
 fi

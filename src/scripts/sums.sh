@@ -4,6 +4,4 @@
 # Exit code: 0 when all were read.
 
 cd -- "$1" || exit
-for ((n = 0; n < $2; n++)); do
-    sha256sum -- "$n" || exit
-done
+seq 0 "$(($2 - 1))" | xargs -r sha256sum --

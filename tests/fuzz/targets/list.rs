@@ -126,10 +126,10 @@ fn entry(source: &mut Source, is_newer: bool) -> (Value, Meant) {
             json!(it)
         }
     };
-    entry.insert(
-        "arch".to_owned(),
-        archs.iter().map(form).chain([json!(7)]).collect(),
-    );
+    let odd = source.once_in(12).then(|| json!(7));
+    is_broken |= odd.is_some();
+    let archs = archs.iter().map(form).chain(odd);
+    entry.insert("arch".to_owned(), archs.collect());
     entry.insert("schedule".to_owned(), json!({"of": ["later", 1]}));
     let is_good_path = !path.starts_with('/') && path.split('/').all(|it| it != "..");
     let is_good_kind = kind != "svn" && (kind != "url" || path.is_empty());

@@ -66,8 +66,9 @@ fn line(source: &mut Source) -> (String, Meant) {
     }
     let [branch, path, repo, arch] = values.map(Option::unwrap_or_default);
     let repo = if repo.is_empty() { "usual" } else { repo };
-    is_line &= arch != "any" && arch != "a-b";
-    let is_ours = arch.contains("x86_64") || arch.trim_matches(',').is_empty();
+    is_line &= arch != "a-b";
+    let is_ours = ["x86_64", "any"].iter().any(|it| arch.contains(it));
+    let is_ours = is_ours || arch.trim_matches(',').is_empty();
     let is_usable = !url.starts_with('-')
         && ["bur", "a+b", "usual"].contains(&repo)
         && !path.starts_with('/')
