@@ -1,7 +1,7 @@
 //! A file with all that was printed while one repository was built, for whoever reads it days later.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -162,7 +162,7 @@ impl Written {
         for found in fs::read_dir(&self.dir)? {
             let path = found?.path();
             let is_log = path.extension().is_some_and(|it| it == "log");
-            if is_log && entry_of(&path).is_ok_and(|it| it == self.entry) {
+            if is_log && File::open(&path).is_ok_and(|it| is_of(&self.entry, it)) {
                 logs.push((path.metadata()?.modified()?, path));
             }
         }
@@ -173,12 +173,13 @@ impl Written {
     }
 }
 
-/// The entry that a file is of.
-fn entry_of(path: &Path) -> io::Result<String> {
-    let mut line = String::new();
-    BufReader::new(File::open(path)?).read_line(&mut line)?;
-    let entry = line.trim_end().strip_prefix(ENTRY);
-    Ok(entry.unwrap_or_default().to_owned())
+/// Whether a file is of this entry, by its first line. No more of it is read than that line has: it may be anybody's, and of any
+/// size.
+fn is_of(entry: &str, file: impl Read) -> bool {
+    let expected = format!("{ENTRY}{entry}\n");
+    let mut first = vec![];
+    let read = file.take(expected.len() as u64).read_to_end(&mut first);
+    read.is_ok() && first == expected.as_bytes()
 }
 
 /// The place of a file that isn't there yet: two entries may be called the same in one second.
@@ -249,6 +250,16 @@ mod tests {
             name.starts_with("pkg-1_2.0_-1-20") && name.ends_with("Z.log"),
             "{name}"
         );
+    }
+
+    #[test]
+    fn of_a_file_without_a_line_the_beginning_is_read() {
+        let mut zeros = io::repeat(0).take(1 << 30);
+        assert!(!is_of("git://x", &mut zeros));
+        assert!(zeros.limit() > (1 << 30) - (64 << 10));
+        assert!(is_of("git://x", &b"entry: git://x\nmore"[..]));
+        assert!(!is_of("git://x", &b"entry: git://xy\n"[..]));
+        assert!(!is_of("git://x", &b"entry: git://x"[..]));
     }
 
     #[test]
