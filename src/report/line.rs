@@ -47,6 +47,14 @@ impl Outcome {
             Outcome::Removed => "removed",
         }
     }
+
+    /// What it is called where there may be many of them.
+    pub fn counted(&self) -> &'static str {
+        match self {
+            Outcome::WouldBuild => "would be built",
+            other => other.name(),
+        }
+    }
 }
 
 /// What is known of a repository, beside what happened to it.
