@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{DAY, HOUR, since_1970};
+use crate::clock::{DAY, is_within, since_1970};
 use crate::error::{Error, Result};
 use crate::list::Repo;
 use crate::look::Head;
@@ -76,36 +76,37 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// When it is tried again, in seconds since 1970: after one day, two, four, and then each week.
-    pub fn next(&self) -> u64 {
-        let doublings = self.tries.saturating_sub(1).min(3);
-        let days = 1_u64.checked_shl(doublings).unwrap_or(WEEK).min(WEEK);
-        self.failed.time.saturating_add(days.saturating_mul(DAY))
+    /// How long it waits, in days.
+    fn days(&self) -> u64 {
+        match self.tries {
+            0 | 1 => 1,
+            2 => 2,
+            3 => 4,
+            _ => WEEK,
+        }
     }
 
-    /// Whether it isn't tried yet, with this base image. A night's run may begin a bit earlier than the last one's.
+    /// When it is tried again, in seconds since 1970.
+    pub fn next(&self) -> u64 {
+        let days = self.days().saturating_mul(DAY);
+        self.failed.time.saturating_add(days)
+    }
+
+    /// Whether it isn't tried yet, with this base image.
     pub fn holds(&self, base: &str) -> bool {
-        let now = since_1970();
-        let is_past = self.failed.time <= now;
-        self.base == base && is_past && now.saturating_add(HOUR) < self.next()
+        self.base == base && is_within(self.days(), self.failed.time)
     }
 }
 
 impl Seen {
     /// Whether it was looked at lately: once a week a container does, whatever is remembered.
     pub fn is_recent(&self) -> bool {
-        self.is_younger(WEEK)
+        is_within(WEEK, self.looked)
     }
 
     /// Whether it was looked at within a day.
     pub fn is_of_today(&self) -> bool {
-        self.is_younger(1)
-    }
-
-    fn is_younger(&self, days: u64) -> bool {
-        let age = since_1970().checked_sub(self.looked);
-        let most = days.saturating_mul(DAY).saturating_sub(HOUR);
-        age.is_some_and(|it| it < most)
+        is_within(1, self.looked)
     }
 
     /// Makes fit for a log what is shown of it: whoever can write the file may have written anything.
