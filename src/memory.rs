@@ -42,7 +42,7 @@ struct Text {
 }
 
 /// What is remembered of an entry.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Seen {
     entry: Key,
     /// What was looked at, or nothing if it has no commits.
@@ -204,7 +204,7 @@ impl Memory {
     /// Remembers what became of an entry. `base` is the id of the base image that it was built with.
     /// `is_forced` says that it was built although there may have been no reason to: then it doesn't wait.
     pub fn keep(&mut self, line: &Line, base: &str, is_forced: bool) {
-        let (facts, now) = (&line.facts, since_1970());
+        let facts = &line.facts;
         let Some(repo) = facts.entry.as_deref().filter(|_| self.is_on()) else {
             return;
         };
@@ -217,59 +217,44 @@ impl Memory {
             }
             return;
         }
-        let before = self.text.entries.remove(&name);
-        let commit = facts.commit.clone().unwrap_or_default();
-        let looked = match &line.outcome {
-            Outcome::Built | Outcome::UpToDate => now,
-            _ => 0,
-        };
-        let mut seen = Seen {
-            entry: Key::of(repo),
-            commit,
-            sources: facts.sources.clone(),
-            pkgbase: String::new(),
-            names: facts.names.clone(),
-            version: facts.version.clone().unwrap_or_default(),
-            looked,
-            to_review: facts.to_review.clone(),
-            waiting: None,
-        };
-        // Its own only if it was let have them.
-        if !seen.names.is_empty() {
+        self.is_changed = true;
+        let seen = self.text.entries.entry(name).or_default();
+        seen.entry = Key::of(repo);
+        // What it makes it makes, as far as is known, until it is read again, and it is let have the names.
+        if !facts.names.is_empty() {
+            seen.names.clone_from(&facts.names);
             seen.pkgbase = facts.pkgbase.clone().unwrap_or_default();
         }
-        if let Some(before) = before {
-            // What it makes it makes, as far as is known, until it is read again.
-            if seen.names.is_empty() {
-                (seen.names, seen.pkgbase) = (before.names, before.pkgbase);
-            }
-            // Sources that couldn't be asked are no others.
-            let is_known = before.sources.is_some() && seen.sources.is_some();
-            let are_same = !is_known || before.sources == seen.sources;
-            let is_same = before.commit == seen.commit && are_same;
-            if facts.commit.is_none() {
-                (seen.commit, seen.sources) = (before.commit, before.sources);
-                (seen.version, seen.looked) = (before.version, before.looked);
-                seen.to_review = before.to_review;
-            }
-            seen.waiting = before.waiting.filter(|_| is_same || facts.commit.is_none());
+        // What couldn't be brought is what it was.
+        let Some(commit) = &facts.commit else {
+            return;
+        };
+        // Sources that couldn't be asked are no others.
+        let is_known = seen.sources.is_some() && facts.sources.is_some();
+        let are_same = !is_known || seen.sources == facts.sources;
+        if seen.commit != *commit || !are_same {
+            seen.waiting = None;
         }
+        seen.commit.clone_from(commit);
+        seen.sources.clone_from(&facts.sources);
+        seen.version = facts.version.clone().unwrap_or_default();
+        seen.to_review.clone_from(&facts.to_review);
+        seen.looked = 0;
         match &line.outcome {
-            Outcome::Failed(failure)
-                if failure.may_wait() && !is_forced && facts.commit.is_some() =>
-            {
-                let tries = seen.waiting.map_or(0, |it| it.tries).saturating_add(1);
+            Outcome::Built | Outcome::UpToDate => {
+                seen.looked = since_1970();
+                seen.waiting = None;
+            }
+            Outcome::Failed(failure) if failure.may_wait() && !is_forced => {
+                let tries = seen.waiting.as_ref().map_or(0, |it| it.tries);
                 seen.waiting = Failed::of(line).map(|failed| Waiting {
                     failed,
-                    tries,
+                    tries: tries.saturating_add(1),
                     base: base.to_owned(),
                 });
             }
-            Outcome::Built | Outcome::UpToDate => seen.waiting = None,
             _ => (),
         }
-        self.text.entries.insert(name, seen);
-        self.is_changed = true;
     }
 
     /// Writes the file. That it can't be is no reason for a run to fail.
