@@ -37,7 +37,7 @@ pub struct Memory {
 struct Text {
     /// When the kept builder image was made, and when it was last found to be up to date, in seconds since 1970.
     refreshed: Option<(u64, u64)>,
-    /// By what [`name`] calls them.
+    /// By what [`Memory::name`] calls them.
     entries: BTreeMap<String, Seen>,
 }
 
@@ -127,12 +127,6 @@ impl Seen {
     }
 }
 
-/// What an entry is called in the file.
-fn name(arch: &Arch, repo: &Repo) -> String {
-    let Key { url, branch, path } = Key::of(repo);
-    format!("{}/{arch} {url} {branch} {path}", repo.publish_to)
-}
-
 impl Memory {
     /// Reads a file; nothing is remembered if there is none, or if it can't be read.
     pub fn open(path: Option<PathBuf>, arch: &Arch) -> Memory {
@@ -164,9 +158,15 @@ impl Memory {
         self.is_changed = true;
     }
 
+    /// What an entry is called in the file.
+    fn name(&self, repo: &Repo) -> String {
+        let Key { url, branch, path } = Key::of(repo);
+        format!("{}/{} {url} {branch} {path}", repo.publish_to, self.arch)
+    }
+
     /// What is remembered of an entry.
     pub fn find(&self, repo: &Repo) -> Option<&Seen> {
-        self.text.entries.get(&name(&self.arch, repo))
+        self.text.entries.get(&self.name(repo))
     }
 
     /// Refuses names that another entry had when it was last read, if that is on the list still and wasn't read in this run. For
@@ -183,15 +183,11 @@ impl Memory {
     ) -> Result<()> {
         let (key, to) = (Key::of(repo), &repo.publish_to);
         let place = format!("{to}/{} ", self.arch);
-        let here = self
-            .text
-            .entries
-            .iter()
-            .filter(|(it, _)| it.starts_with(&place));
-        let others = here.map(|(_, seen)| seen).filter(|seen| seen.entry != key);
-        for seen in others {
+        for (called, seen) in &self.text.entries {
             let owner = &seen.entry;
-            if let Some(name) = names.iter().find(|name| seen.has(name))
+            if called.starts_with(&place)
+                && *owner != key
+                && let Some(name) = names.iter().find(|name| seen.has(name))
                 && listed.may_have(to, owner)
                 && !owners.have_read(to, owner)
             {
@@ -208,7 +204,7 @@ impl Memory {
         let Some(repo) = facts.entry.as_deref().filter(|_| self.is_on()) else {
             return;
         };
-        let name = name(&self.arch, repo);
+        let name = self.name(repo);
         // One whose wait goes on wasn't looked at, but for what came after its approved commit.
         if facts.waits.is_some() {
             if let Some(seen) = self.text.entries.get_mut(&name) {
@@ -263,12 +259,10 @@ impl Memory {
             return;
         };
         self.is_changed = false;
-        let failed = |error: std::io::Error| {
-            Error::unusable(format!("writing the state {}", path.display()), error)
-        };
         let text = serde_json::to_vec(&self.text).map_err(Into::into);
-        let written = text.and_then(|text| replace(path, &text)).map_err(failed);
-        let _ = written.inspect_err(|error| log::warn!("{error}"));
+        if let Err(error) = text.and_then(|text| replace(path, &text)) {
+            log::warn!("writing the state {}: {error}", path.display());
+        }
     }
 }
 
@@ -276,8 +270,8 @@ fn read(path: &Path) -> Result<Text> {
     let bad = |why: String| Error::unusable(format!("reading the state {}", path.display()), why);
     match fs::read(path) {
         Ok(bytes) => {
-            let text: serde_json::Result<Text> = serde_json::from_slice(&bytes);
-            let mut text = text.map_err(|error| bad(error.to_string()))?;
+            let text = serde_json::from_slice(&bytes);
+            let mut text: Text = text.map_err(|error| bad(error.to_string()))?;
             text.entries.values_mut().for_each(Seen::make_fit);
             Ok(text)
         }

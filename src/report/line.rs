@@ -154,13 +154,12 @@ pub struct Line {
 impl Line {
     /// Of a repository that was never looked at, of this URL.
     pub fn untouched(url: String, outcome: Outcome) -> Line {
-        let (name, took, facts) = (url.clone(), Duration::ZERO, Facts::default());
         Line {
-            name,
+            name: url.clone(),
             url,
             outcome,
-            took,
-            facts,
+            took: Duration::ZERO,
+            facts: Facts::default(),
         }
     }
 
