@@ -279,3 +279,72 @@ fn read(path: &Path) -> Result<Text> {
         Err(error) => Err(bad(error.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::error::Kind;
+    use crate::list::{self, Entry};
+    use crate::report::{Facts, Failure, Step};
+
+    /// The line of an entry of this commit, which makes `x`, or couldn't be brought.
+    fn line(repo: &Rc<Repo>, commit: Option<&str>, outcome: Outcome) -> Line {
+        let mut line = Line::untouched(repo.name(), outcome);
+        line.facts = Facts {
+            entry: Some(repo.clone()),
+            commit: commit.map(str::to_owned),
+            names: commit.map(|_| "x".to_owned()).into_iter().collect(),
+            ..Facts::default()
+        };
+        line
+    }
+
+    fn failed(step: Step, kind: Kind) -> Outcome {
+        let error = Error::new(kind, "odd");
+        Outcome::Failed(Failure { step, error })
+    }
+
+    #[test]
+    fn a_wait_grows_with_each_failure_of_one_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let (to, arch) = ("mine".parse().unwrap(), "any".parse().unwrap());
+        let list = list::read_from(&b"https://x/y"[..], "L", &to, &arch).unwrap();
+        let Some(Entry::Repo(repo)) = list.entries.first() else {
+            panic!("no entry");
+        };
+        let mut memory = Memory::open(Some(dir.path().join("state")), &arch);
+        let broken = || failed(Step::Build, Kind::Exit(1));
+        let mut tries_after = |commit, outcome, is_forced| {
+            memory.keep(&line(repo, commit, outcome), "base", is_forced);
+            let seen = memory.find(repo).unwrap();
+            let tries = seen.waiting.as_ref().map_or(0, |it| it.tries);
+            (
+                tries,
+                seen.commit.clone(),
+                seen.names.len(),
+                seen.looked > 0,
+            )
+        };
+        let kept = |tries, commit: &str, looked| (tries, commit.to_owned(), 1, looked);
+        assert_eq!(tries_after(Some("a"), broken(), false), kept(1, "a", false));
+        assert_eq!(tries_after(Some("a"), broken(), false), kept(2, "a", false));
+        assert_eq!(tries_after(Some("a"), broken(), true), kept(2, "a", false));
+        // What couldn't be brought is what it was, and so is what failed for another's fault.
+        let away = || failed(Step::Clone, Kind::Exit(128));
+        assert_eq!(tries_after(None, away(), false), kept(2, "a", false));
+        let refused = failed(Step::Publish, Kind::Status(500));
+        assert_eq!(tries_after(Some("a"), refused, false), kept(2, "a", false));
+        assert_eq!(tries_after(Some("b"), broken(), false), kept(1, "b", false));
+        assert_eq!(
+            tries_after(Some("b"), Outcome::Built, false),
+            kept(0, "b", true)
+        );
+        assert_eq!(tries_after(None, away(), false), kept(0, "b", true));
+        // It is all there still on the next night.
+        memory.save();
+        let next = Memory::open(Some(dir.path().join("state")), &arch);
+        assert_eq!(next.find(repo).map(|it| it.commit.as_str()), Some("b"));
+    }
+}
