@@ -13,6 +13,13 @@ pub fn since_1970() -> u64 {
     time.map_or(0, |it| it.as_secs())
 }
 
+/// Whether a time was less than so many days ago, or rather an hour less than that: a night's run may begin a bit earlier than the
+/// last one's. One that is still to come wasn't.
+pub fn is_within(days: u64, time: u64) -> bool {
+    let age = since_1970().checked_sub(time);
+    age.is_some_and(|it| it.saturating_add(HOUR) < days.saturating_mul(DAY))
+}
+
 /// How long ago a time was, in seconds since 1970.
 pub fn ago(time: u64) -> String {
     match since_1970().saturating_sub(time) / HOUR {

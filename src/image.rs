@@ -5,7 +5,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use crate::clock::{DAY, HOUR, since_1970};
+use crate::clock::{is_within, since_1970};
 use crate::docker::types::ImageInspect;
 use crate::docker::{Container, Engine, ImageRef};
 use crate::error::{Kind, Result};
@@ -122,10 +122,7 @@ pub fn kept(
             None
         }
         Ok((base, made)) => {
-            let last = refreshed(made).unwrap_or(made);
-            let age = since_1970().checked_sub(last);
-            // A night's run may begin a bit earlier than the last one's.
-            let is_old = age.is_none_or(|it| it >= DAY.saturating_sub(HOUR));
+            let is_old = !is_within(1, refreshed(made).unwrap_or(made));
             Some(Builder {
                 image,
                 base,

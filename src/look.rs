@@ -2,8 +2,6 @@
 //! `GET <url>/info/refs?service=git-upload-pack` (gitprotocol-http(5)), without credentials; redirects aren't followed, and
 //! whatever is odd is no answer, as a container finds it out, too. Not here: what is remembered of the last look (`memory`).
 
-use std::cell::RefCell;
-use std::collections::HashSet;
 use std::io::{BufReader, Error as IoError, Read, Result as IoResult};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -11,26 +9,21 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use ureq::Agent;
 use ureq::config::Config;
-use ureq::http::{Method, Uri};
+use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::NextTimeout;
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
-use crate::error::{Error, Kind, Result};
 use crate::http::{Client, Deadline};
 use crate::list::{Repo, RepoKind};
-use crate::server::connecting;
-use crate::text::masked;
+use crate::text::one_line;
 use crate::words::Commit;
 
-/// The most that is read of an answer, in bytes, and how long it may take; and that of all sources of a PKGBUILD, and how many of
-/// them are asked.
+/// The most that is read of an answer, in bytes, and how long it may take; and that of all sources of a PKGBUILD.
 const MAX_REFS: u64 = 4 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
-const SLACK: Duration = Duration::from_secs(1);
 const PATIENCE_FOR_ALL: Duration = Duration::from_secs(30);
-const MAX_SOURCES: usize = 16;
 
-/// The commit that a reference of a Git repository had.
+/// The commit, or the tag, that a reference of a Git repository had.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     url: String,
@@ -45,19 +38,15 @@ pub struct Looker {
     anybody: Agent,
     /// Asks whomever a stranger's PKGBUILD names: not what is near us, as we aren't in the network that builds are in.
     outside: Agent,
-    /// The hosts that didn't answer once: a list may have a thousand entries there.
-    silent: RefCell<HashSet<String>>,
 }
 
 impl Default for Looker {
     fn default() -> Looker {
-        let near = |only_outside| Near { only_outside };
         // A proxy would look up addresses for us.
         let direct = Client::config().proxy(None).build();
         Looker {
-            anybody: connecting(Client::config().build(), near(false)),
-            outside: connecting(direct, near(true)),
-            silent: RefCell::default(),
+            anybody: Client::config().build().new_agent(),
+            outside: Agent::with_parts(direct, DefaultConnector::default(), Outside),
         }
     }
 }
@@ -68,17 +57,13 @@ impl Looker {
         if repo.kind != RepoKind::Git {
             return None;
         }
-        let branch = &repo.branch;
-        let references = match branch.is_empty() {
-            true => vec!["HEAD".to_owned()],
-            // A tag's name does for a branch's, but comes second, as with git clone.
-            false => vec![
-                format!("refs/heads/{branch}"),
-                format!("refs/tags/{branch}"),
-            ],
+        let reference = match repo.branch.as_str() {
+            "" => "HEAD".to_owned(),
+            // If it is a tag's name, a container looks.
+            branch => format!("refs/heads/{branch}"),
         };
         let by = Deadline::after(PATIENCE);
-        self.ask(&self.anybody, &repo.url, &references, by)
+        ask(&self.anybody, &repo.url, &reference, by)
     }
 
     /// The commits that the Git sources of an entry's PKGBUILD have now. `None` if it has others than can be asked so, or none.
@@ -92,9 +77,6 @@ impl Looker {
                 Source::Fixed => has_git = true,
                 Source::Git { url, reference } => {
                     has_git = true;
-                    if heads.len() == MAX_SOURCES {
-                        return None;
-                    }
                     heads.push(self.head(repo, url, reference, by)?);
                 }
                 Source::Unknown => return None,
@@ -106,12 +88,12 @@ impl Looker {
     /// Whether these have the commits still that they had; `None` if one can't be asked.
     pub fn are_unchanged(&self, repo: &Repo, heads: &[Head]) -> Option<bool> {
         let by = Deadline::after(PATIENCE_FOR_ALL);
-        for head in heads.iter().take(MAX_SOURCES) {
+        for head in heads {
             if self.head(repo, head.url.clone(), head.reference.clone(), by)? != *head {
                 return Some(false);
             }
         }
-        Some(heads.len() <= MAX_SOURCES)
+        Some(true)
     }
 
     fn head(&self, repo: &Repo, url: String, reference: String, by: Deadline) -> Option<Head> {
@@ -121,35 +103,33 @@ impl Looker {
             true => &self.anybody,
             false => &self.outside,
         };
-        let commit = self.ask(agent, &url, std::slice::from_ref(&reference), by)?;
-        let commit = commit.to_string();
+        let commit = ask(agent, &url, &reference, by.within(PATIENCE))?.to_string();
         Some(Head {
             url,
             reference,
             commit,
         })
     }
+}
 
-    /// The commit that the first of these references has that is there.
-    fn ask(&self, agent: &Agent, url: &str, references: &[String], by: Deadline) -> Option<Commit> {
-        let uri: Uri = url.parse().ok()?;
-        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
-        let host = uri.authority()?.to_string();
-        if !is_http || url.contains(['@', '?', '#']) || self.silent.borrow().contains(&host) {
-            return None;
-        }
-        // Not its fault if the others have left it less.
-        let has_time = by.left() >= PATIENCE.saturating_sub(SLACK);
-        let by = by.within(PATIENCE);
-        let found = read_refs(agent, url, references, by);
-        if let Err(error) = &found {
-            log::debug!("{error}");
-            if has_time && (error.kind == Kind::NoAnswer || by.has_passed()) {
-                self.silent.borrow_mut().insert(host);
-            }
-        }
-        found.ok()?
+/// Asks a Git server which commit a reference of a repository has.
+fn ask(agent: &Agent, url: &str, reference: &str, by: Deadline) -> Option<Commit> {
+    let is_http = url.starts_with("https://") || url.starts_with("http://");
+    if !is_http || url.contains(['@', '?', '#']) {
+        return None;
     }
+    let path = "/info/refs?service=git-upload-pack";
+    let request = agent.get(format!("{}{path}", url.trim_end_matches('/')));
+    let request = request.config().timeout_global(Some(by.left())).build();
+    let found = match request.call() {
+        Ok(answer) if answer.status() == 200 => {
+            find(answer.into_body().into_reader().take(MAX_REFS), reference)
+        }
+        Ok(answer) => Err(IoError::other(format!("answered {}", answer.status()))),
+        Err(error) => Err(IoError::other(error)),
+    };
+    let told = |error: &IoError| log::debug!("{}", one_line(&format!("{url}: {error}"), 500));
+    found.inspect_err(told).ok()?
 }
 
 /// What a PKGBUILD's source is, by how makepkg reads it (PKGBUILD(5), "Using VCS sources").
@@ -167,12 +147,8 @@ enum Source {
 impl Source {
     fn of(source: &str) -> Source {
         let location = source.split_once("::").map_or(source, |(_, it)| it);
-        let Some((scheme, _)) = location.split_once("://") else {
-            return match location.contains("lp:") {
-                true => Source::Unknown,
-                false => Source::Plain,
-            };
-        };
+        // `bzr+lp:x` has no slashes.
+        let scheme = location.split_once(':').map_or("", |(scheme, _)| scheme);
         match scheme.split('+').next() {
             Some("git") => (),
             Some("bzr" | "fossil" | "hg" | "svn") => return Source::Unknown,
@@ -193,49 +169,26 @@ impl Source {
     }
 }
 
-fn read_refs(
-    agent: &Agent,
-    url: &str,
-    references: &[String],
-    by: Deadline,
-) -> Result<Option<Commit>> {
-    let base = url.trim_end_matches('/').to_owned();
-    let client = Client::new(agent.clone(), base, masked(url));
-    let path = "/info/refs?service=git-upload-pack";
-    let answer = client.send(Method::GET, path, &[], (), by)?;
-    if answer.status() != 200 {
-        return Err(answer.refused());
-    }
-    let what = answer.what.clone();
-    let found = find(answer.into_reader().take(MAX_REFS), references);
-    found.map_err(|error| Error::unusable(what, error))
-}
-
-/// Reads an advertisement of references. A tag's commit, if it is an object of its own, stands behind it, with `^{}`.
-fn find(advertised: impl Read, references: &[String]) -> IoResult<Option<Commit>> {
-    let names = references
-        .iter()
-        .flat_map(|it| [format!("{it}^{{}}"), it.clone()]);
-    let names: Vec<String> = names.collect();
+/// Reads an advertisement of references, to its end.
+fn find(advertised: impl Read, reference: &str) -> IoResult<Option<Commit>> {
     let mut reader = BufReader::new(advertised);
     let is_smart = packet(&mut reader)?.starts_with(b"# service=git-upload-pack");
     if !is_smart || !packet(&mut reader)?.is_empty() {
         return Err(IoError::other("it doesn't speak Git's smart protocol"));
     }
-    let mut found: Option<(usize, Commit)> = None;
+    let mut found = None;
     loop {
         let line = packet(&mut reader)?;
         if line.is_empty() {
-            return Ok(found.map(|(_, commit)| commit));
+            return Ok(found);
         }
-        let line = String::from_utf8_lossy(&line).into_owned();
+        // Behind a NUL stands, in the first one, what the server can do.
+        let line = String::from_utf8_lossy(&line);
         let line = line.split('\0').next().unwrap_or_default().trim_end();
-        let Some((id, name)) = line.split_once(' ') else {
-            continue;
-        };
-        let rank = names.iter().position(|it| it == name);
-        if let Some(rank) = rank.filter(|rank| found.as_ref().is_none_or(|it| it.0 > *rank)) {
-            found = id.parse().ok().map(|commit| (rank, commit));
+        if let Some((id, name)) = line.split_once(' ')
+            && name == reference
+        {
+            found = id.parse().ok();
         }
     }
 }
@@ -257,13 +210,11 @@ fn packet(reader: &mut impl Read) -> IoResult<Vec<u8>> {
     Ok(packet)
 }
 
-/// Finds addresses as usual, but, if it is to be so, none that are near: of this machine, of its networks, of a cloud's metadata.
+/// Finds addresses as usual, but none that are near: of this machine, of its networks, of a cloud's metadata.
 #[derive(Debug)]
-struct Near {
-    only_outside: bool,
-}
+struct Outside;
 
-impl Resolver for Near {
+impl Resolver for Outside {
     fn resolve(
         &self,
         uri: &Uri,
@@ -272,7 +223,7 @@ impl Resolver for Near {
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let all = DefaultResolver::default().resolve(uri, config, timeout)?;
         let mut kept = self.empty();
-        let is_kept = |it: &&SocketAddr| !self.only_outside || !is_near(it.ip());
+        let is_kept = |it: &&SocketAddr| !is_near(it.ip());
         all.iter().filter(is_kept).for_each(|it| kept.push(*it));
         match kept.is_empty() {
             true => Err(ureq::Error::HostNotFound),
@@ -312,9 +263,8 @@ mod tests {
         format!("001e# service=git-upload-pack\n0000{lines}0000").into_bytes()
     }
 
-    fn found(refs: &[u8], names: &[&str]) -> Option<String> {
-        let names: Vec<String> = names.iter().map(|it| it.to_string()).collect();
-        find(refs, &names).unwrap().map(|it| it.to_string())
+    fn found(refs: &[u8], name: &str) -> Option<String> {
+        find(refs, name).unwrap().map(|it| it.to_string())
     }
 
     #[test]
@@ -326,18 +276,16 @@ mod tests {
             &format!("{B} refs/tags/v1\n"),
             &format!("{A} refs/tags/v1^{{}}\n"),
         ]);
-        assert_eq!(found(&refs, &["HEAD"]).as_deref(), Some(A));
-        assert_eq!(found(&refs, &["refs/heads/other"]).as_deref(), Some(B));
-        assert_eq!(
-            found(&refs, &["refs/heads/v1", "refs/tags/v1"]).as_deref(),
-            Some(A)
-        );
-        assert_eq!(found(&refs, &["refs/heads/othe"]), None);
+        assert_eq!(found(&refs, "HEAD").as_deref(), Some(A));
+        assert_eq!(found(&refs, "refs/heads/other").as_deref(), Some(B));
+        assert_eq!(found(&refs, "refs/tags/v1").as_deref(), Some(B));
+        assert_eq!(found(&refs, "refs/heads/v1"), None);
+        assert_eq!(found(&refs, "refs/heads/othe"), None);
         // What is cut off, or no such list at all, is no answer.
         for bad in [&refs[..refs.len() - 5], b"", b"zzzz", b"0003", b"<html>"] {
-            assert!(find(bad, &["refs/heads/x".to_owned()]).is_err());
+            assert!(find(bad, "HEAD").is_err());
         }
-        assert!(find(&b"001e# service=git-receive-pack\n00000000"[..], &[]).is_err());
+        assert!(find(&b"001e# service=git-receive-pack\n00000000"[..], "HEAD").is_err());
     }
 
     #[test]
@@ -362,30 +310,13 @@ mod tests {
             ("x::hg+https://a/b", "unknown"),
             ("svn://a/b", "unknown"),
             ("bzr+lp:thing", "unknown"),
+            ("n::bzr+lp:thing", "unknown"),
+            ("lp:thing", "plain"),
             ("fix.patch", "plain"),
             ("n.tar.gz::https://a/b.tar.gz", "plain"),
         ] {
             assert_eq!(read(source), what, "{source}");
         }
-    }
-
-    #[test]
-    fn a_host_that_does_not_answer_is_asked_once() {
-        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let list = format!("http://{0}/a\nhttp://{0}/b", server.local_addr().unwrap());
-        let (repo, arch) = ("mine".parse().unwrap(), "any".parse().unwrap());
-        let list = crate::list::read_from(list.as_bytes(), "L", &repo, &arch).unwrap();
-        // It takes calls, and says nothing to them.
-        let (sender, calls) = std::sync::mpsc::channel();
-        std::thread::spawn(move || server.incoming().try_for_each(|_| sender.send(())));
-        let looker = Looker::default();
-        for entry in &list.entries {
-            let crate::list::Entry::Repo(repo) = entry else {
-                panic!("no entry");
-            };
-            assert!(looker.commit(repo).is_none());
-        }
-        assert_eq!(calls.try_iter().count(), 1);
     }
 
     #[test]

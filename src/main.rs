@@ -15,7 +15,11 @@ use vieter::{check, review, run, screen};
 fn main() -> ExitCode {
     let env = |name: &str| std::env::var_os(name);
     let exit_code = match cli::parse(std::env::args_os().skip(1), &env) {
-        Ok(Action::Print(text)) => print(text, 0),
+        Ok(Action::Print(text)) => {
+            // A reader that has gone away is no reason to panic, or to fail.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            0
+        }
         Ok(Action::Run(command, settings)) => {
             let ended = act(command, *settings);
             screen::end();
@@ -32,7 +36,7 @@ fn main() -> ExitCode {
     ExitCode::from(exit_code)
 }
 
-/// Does what a command says, prints what came of it, and gives the exit code.
+/// Does what a command says, and gives the exit code.
 fn act(command: Command, settings: Settings) -> Result<u8> {
     start_log(settings.log_level);
     screen::start(settings.is_seen, settings.is_verbose);
@@ -46,22 +50,12 @@ fn act(command: Command, settings: Settings) -> Result<u8> {
             }
             ended.map(|()| summary.exit_code())
         }
-        Command::Check(home) => {
-            let checked = check::check(&settings.run, Home::open(home)?)?;
-            Ok(print(&checked.text, checked.exit_code))
-        }
+        Command::Check(home) => check::check(&settings.run, Home::open(home)?),
         Command::Review(asking, home) => {
             let home = home.map(Home::open).transpose()?;
             review::review(&settings.run, asking, home)
         }
     }
-}
-
-/// Prints the last thing before the program ends with this exit code. A reader that has gone away is no reason to panic,
-/// or to fail.
-fn print(text: &str, exit_code: u8) -> u8 {
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    exit_code
 }
 
 /// Our own messages only: ureq's would show the headers of requests, and one of them is the key.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{DAY, HOUR, since_1970};
+use crate::clock::{DAY, is_within, since_1970};
 use crate::error::{Error, Result};
 use crate::list::Repo;
 use crate::look::Head;
@@ -37,12 +37,12 @@ pub struct Memory {
 struct Text {
     /// When the kept builder image was made, and when it was last found to be up to date, in seconds since 1970.
     refreshed: Option<(u64, u64)>,
-    /// By what [`name`] calls them.
+    /// By what [`Memory::name`] calls them.
     entries: BTreeMap<String, Seen>,
 }
 
 /// What is remembered of an entry.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Seen {
     entry: Key,
     /// What was looked at, or nothing if it has no commits.
@@ -76,36 +76,37 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// When it is tried again, in seconds since 1970: after one day, two, four, and then each week.
-    pub fn next(&self) -> u64 {
-        let doublings = self.tries.saturating_sub(1).min(3);
-        let days = 1_u64.checked_shl(doublings).unwrap_or(WEEK).min(WEEK);
-        self.failed.time.saturating_add(days.saturating_mul(DAY))
+    /// How long it waits, in days.
+    fn days(&self) -> u64 {
+        match self.tries {
+            0 | 1 => 1,
+            2 => 2,
+            3 => 4,
+            _ => WEEK,
+        }
     }
 
-    /// Whether it isn't tried yet, with this base image. A night's run may begin a bit earlier than the last one's.
+    /// When it is tried again, in seconds since 1970.
+    pub fn next(&self) -> u64 {
+        let days = self.days().saturating_mul(DAY);
+        self.failed.time.saturating_add(days)
+    }
+
+    /// Whether it isn't tried yet, with this base image.
     pub fn holds(&self, base: &str) -> bool {
-        let now = since_1970();
-        let is_past = self.failed.time <= now;
-        self.base == base && is_past && now.saturating_add(HOUR) < self.next()
+        self.base == base && is_within(self.days(), self.failed.time)
     }
 }
 
 impl Seen {
     /// Whether it was looked at lately: once a week a container does, whatever is remembered.
     pub fn is_recent(&self) -> bool {
-        self.is_younger(WEEK)
+        is_within(WEEK, self.looked)
     }
 
     /// Whether it was looked at within a day.
     pub fn is_of_today(&self) -> bool {
-        self.is_younger(1)
-    }
-
-    fn is_younger(&self, days: u64) -> bool {
-        let age = since_1970().checked_sub(self.looked);
-        let most = days.saturating_mul(DAY).saturating_sub(HOUR);
-        age.is_some_and(|it| it < most)
+        is_within(1, self.looked)
     }
 
     /// Makes fit for a log what is shown of it: whoever can write the file may have written anything.
@@ -124,12 +125,6 @@ impl Seen {
         let names = names_of(&self.pkgbase, &self.names);
         !self.names.is_empty() && names.iter().any(|it| it == name)
     }
-}
-
-/// What an entry is called in the file.
-fn name(arch: &Arch, repo: &Repo) -> String {
-    let Key { url, branch, path } = Key::of(repo);
-    format!("{}/{arch} {url} {branch} {path}", repo.publish_to)
 }
 
 impl Memory {
@@ -163,9 +158,15 @@ impl Memory {
         self.is_changed = true;
     }
 
+    /// What an entry is called in the file.
+    fn name(&self, repo: &Repo) -> String {
+        let Key { url, branch, path } = Key::of(repo);
+        format!("{}/{} {url} {branch} {path}", repo.publish_to, self.arch)
+    }
+
     /// What is remembered of an entry.
     pub fn find(&self, repo: &Repo) -> Option<&Seen> {
-        self.text.entries.get(&name(&self.arch, repo))
+        self.text.entries.get(&self.name(repo))
     }
 
     /// Refuses names that another entry had when it was last read, if that is on the list still and wasn't read in this run. For
@@ -182,15 +183,11 @@ impl Memory {
     ) -> Result<()> {
         let (key, to) = (Key::of(repo), &repo.publish_to);
         let place = format!("{to}/{} ", self.arch);
-        let here = self
-            .text
-            .entries
-            .iter()
-            .filter(|(it, _)| it.starts_with(&place));
-        let others = here.map(|(_, seen)| seen).filter(|seen| seen.entry != key);
-        for seen in others {
+        for (called, seen) in &self.text.entries {
             let owner = &seen.entry;
-            if let Some(name) = names.iter().find(|name| seen.has(name))
+            if called.starts_with(&place)
+                && *owner != key
+                && let Some(name) = names.iter().find(|name| seen.has(name))
                 && listed.may_have(to, owner)
                 && !owners.have_read(to, owner)
             {
@@ -203,11 +200,11 @@ impl Memory {
     /// Remembers what became of an entry. `base` is the id of the base image that it was built with.
     /// `is_forced` says that it was built although there may have been no reason to: then it doesn't wait.
     pub fn keep(&mut self, line: &Line, base: &str, is_forced: bool) {
-        let (facts, now) = (&line.facts, since_1970());
+        let facts = &line.facts;
         let Some(repo) = facts.entry.as_deref().filter(|_| self.is_on()) else {
             return;
         };
-        let name = name(&self.arch, repo);
+        let name = self.name(repo);
         // One whose wait goes on wasn't looked at, but for what came after its approved commit.
         if facts.waits.is_some() {
             if let Some(seen) = self.text.entries.get_mut(&name) {
@@ -216,59 +213,44 @@ impl Memory {
             }
             return;
         }
-        let before = self.text.entries.remove(&name);
-        let commit = facts.commit.clone().unwrap_or_default();
-        let looked = match &line.outcome {
-            Outcome::Built | Outcome::UpToDate => now,
-            _ => 0,
-        };
-        let mut seen = Seen {
-            entry: Key::of(repo),
-            commit,
-            sources: facts.sources.clone(),
-            pkgbase: String::new(),
-            names: facts.names.clone(),
-            version: facts.version.clone().unwrap_or_default(),
-            looked,
-            to_review: facts.to_review.clone(),
-            waiting: None,
-        };
-        // Its own only if it was let have them.
-        if !seen.names.is_empty() {
+        self.is_changed = true;
+        let seen = self.text.entries.entry(name).or_default();
+        seen.entry = Key::of(repo);
+        // What it makes it makes, as far as is known, until it is read again, and it is let have the names.
+        if !facts.names.is_empty() {
+            seen.names.clone_from(&facts.names);
             seen.pkgbase = facts.pkgbase.clone().unwrap_or_default();
         }
-        if let Some(before) = before {
-            // What it makes it makes, as far as is known, until it is read again.
-            if seen.names.is_empty() {
-                (seen.names, seen.pkgbase) = (before.names, before.pkgbase);
-            }
-            // Sources that couldn't be asked are no others.
-            let is_known = before.sources.is_some() && seen.sources.is_some();
-            let are_same = !is_known || before.sources == seen.sources;
-            let is_same = before.commit == seen.commit && are_same;
-            if facts.commit.is_none() {
-                (seen.commit, seen.sources) = (before.commit, before.sources);
-                (seen.version, seen.looked) = (before.version, before.looked);
-                seen.to_review = before.to_review;
-            }
-            seen.waiting = before.waiting.filter(|_| is_same || facts.commit.is_none());
+        // What couldn't be brought is what it was.
+        let Some(commit) = &facts.commit else {
+            return;
+        };
+        // Sources that couldn't be asked are no others.
+        let is_known = seen.sources.is_some() && facts.sources.is_some();
+        let are_same = !is_known || seen.sources == facts.sources;
+        if seen.commit != *commit || !are_same {
+            seen.waiting = None;
         }
+        seen.commit.clone_from(commit);
+        seen.sources.clone_from(&facts.sources);
+        seen.version = facts.version.clone().unwrap_or_default();
+        seen.to_review.clone_from(&facts.to_review);
+        seen.looked = 0;
         match &line.outcome {
-            Outcome::Failed(failure)
-                if failure.may_wait() && !is_forced && facts.commit.is_some() =>
-            {
-                let tries = seen.waiting.map_or(0, |it| it.tries).saturating_add(1);
+            Outcome::Built | Outcome::UpToDate => {
+                seen.looked = since_1970();
+                seen.waiting = None;
+            }
+            Outcome::Failed(failure) if failure.may_wait() && !is_forced => {
+                let tries = seen.waiting.as_ref().map_or(0, |it| it.tries);
                 seen.waiting = Failed::of(line).map(|failed| Waiting {
                     failed,
-                    tries,
+                    tries: tries.saturating_add(1),
                     base: base.to_owned(),
                 });
             }
-            Outcome::Built | Outcome::UpToDate => seen.waiting = None,
             _ => (),
         }
-        self.text.entries.insert(name, seen);
-        self.is_changed = true;
     }
 
     /// Writes the file. That it can't be is no reason for a run to fail.
@@ -277,12 +259,10 @@ impl Memory {
             return;
         };
         self.is_changed = false;
-        let failed = |error: std::io::Error| {
-            Error::unusable(format!("writing the state {}", path.display()), error)
-        };
         let text = serde_json::to_vec(&self.text).map_err(Into::into);
-        let written = text.and_then(|text| replace(path, &text)).map_err(failed);
-        let _ = written.inspect_err(|error| log::warn!("{error}"));
+        if let Err(error) = text.and_then(|text| replace(path, &text)) {
+            log::warn!("writing the state {}: {error}", path.display());
+        }
     }
 }
 
@@ -290,12 +270,81 @@ fn read(path: &Path) -> Result<Text> {
     let bad = |why: String| Error::unusable(format!("reading the state {}", path.display()), why);
     match fs::read(path) {
         Ok(bytes) => {
-            let text: serde_json::Result<Text> = serde_json::from_slice(&bytes);
-            let mut text = text.map_err(|error| bad(error.to_string()))?;
+            let text = serde_json::from_slice(&bytes);
+            let mut text: Text = text.map_err(|error| bad(error.to_string()))?;
             text.entries.values_mut().for_each(Seen::make_fit);
             Ok(text)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Text::default()),
         Err(error) => Err(bad(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::error::Kind;
+    use crate::list::{self, Entry};
+    use crate::report::{Facts, Failure, Step};
+
+    /// The line of an entry of this commit, which makes `x`, or couldn't be brought.
+    fn line(repo: &Rc<Repo>, commit: Option<&str>, outcome: Outcome) -> Line {
+        let mut line = Line::untouched(repo.name(), outcome);
+        line.facts = Facts {
+            entry: Some(repo.clone()),
+            commit: commit.map(str::to_owned),
+            names: commit.map(|_| "x".to_owned()).into_iter().collect(),
+            ..Facts::default()
+        };
+        line
+    }
+
+    fn failed(step: Step, kind: Kind) -> Outcome {
+        let error = Error::new(kind, "odd");
+        Outcome::Failed(Failure { step, error })
+    }
+
+    #[test]
+    fn a_wait_grows_with_each_failure_of_one_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let (to, arch) = ("mine".parse().unwrap(), "any".parse().unwrap());
+        let list = list::read_from(&b"https://x/y"[..], "L", &to, &arch).unwrap();
+        let Some(Entry::Repo(repo)) = list.entries.first() else {
+            panic!("no entry");
+        };
+        let mut memory = Memory::open(Some(dir.path().join("state")), &arch);
+        let broken = || failed(Step::Build, Kind::Exit(1));
+        let mut tries_after = |commit, outcome, is_forced| {
+            memory.keep(&line(repo, commit, outcome), "base", is_forced);
+            let seen = memory.find(repo).unwrap();
+            let tries = seen.waiting.as_ref().map_or(0, |it| it.tries);
+            (
+                tries,
+                seen.commit.clone(),
+                seen.names.len(),
+                seen.looked > 0,
+            )
+        };
+        let kept = |tries, commit: &str, looked| (tries, commit.to_owned(), 1, looked);
+        assert_eq!(tries_after(Some("a"), broken(), false), kept(1, "a", false));
+        assert_eq!(tries_after(Some("a"), broken(), false), kept(2, "a", false));
+        assert_eq!(tries_after(Some("a"), broken(), true), kept(2, "a", false));
+        // What couldn't be brought is what it was, and so is what failed for another's fault.
+        let away = || failed(Step::Clone, Kind::Exit(128));
+        assert_eq!(tries_after(None, away(), false), kept(2, "a", false));
+        let refused = failed(Step::Publish, Kind::Status(500));
+        assert_eq!(tries_after(Some("a"), refused, false), kept(2, "a", false));
+        assert_eq!(tries_after(Some("b"), broken(), false), kept(1, "b", false));
+        assert_eq!(
+            tries_after(Some("b"), Outcome::Built, false),
+            kept(0, "b", true)
+        );
+        assert_eq!(tries_after(None, away(), false), kept(0, "b", true));
+        // It is all there still on the next night.
+        memory.save();
+        let next = Memory::open(Some(dir.path().join("state")), &arch);
+        assert_eq!(next.find(repo).map(|it| it.commit.as_str()), Some("b"));
     }
 }

@@ -14,7 +14,7 @@ use crate::text::{masked, one_line};
 use crate::words::{PackageName, RepoName};
 
 /// What an entry is known by from night to night.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
     /// Its URL, without a password.
     pub url: String,

@@ -10,11 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::text::one_line;
 
-/// How long a line stays at least, unless it goes.
-const STAYS: Duration = Duration::from_millis(100);
-
-/// How often the time that has passed is drawn.
-const TICK: Duration = Duration::from_secs(1);
+/// How often it is drawn, beside what is printed above it: whatever comes faster than that can't be read.
+const TICK: Duration = Duration::from_millis(100);
 
 /// The most of each part that is shown, in characters.
 const LONGEST: usize = 200;
@@ -29,7 +26,6 @@ static SCREEN: Mutex<Screen> = Mutex::new(Screen {
     doing: String::new(),
     said: String::new(),
     since: None,
-    drawn: None,
 });
 
 /// What is shown.
@@ -43,8 +39,6 @@ struct Screen {
     said: String,
     /// When the repository was begun.
     since: Option<Instant>,
-    /// When it was last drawn.
-    drawn: Option<Instant>,
 }
 
 fn screen() -> MutexGuard<'static, Screen> {
@@ -83,7 +77,6 @@ pub fn begin(place: impl Display, name: &str) {
     screen.since = Some(Instant::now());
     screen.doing.clear();
     screen.said.clear();
-    screen.draw();
 }
 
 /// Says what is being done.
@@ -91,7 +84,6 @@ pub fn doing(what: &str) {
     let mut screen = screen();
     screen.doing = one_line(what, LONGEST);
     screen.said.clear();
-    screen.draw();
 }
 
 /// Shows a line that a command has printed, or how far something is. It is escaped already.
@@ -101,14 +93,11 @@ pub fn said(line: &str) {
         screen.above(&format!("{line}\n"));
     }
     screen.said = line.chars().take(LONGEST).collect();
-    if screen.drawn.is_none_or(|it| it.elapsed() >= STAYS) {
-        screen.draw();
-    }
 }
 
 /// Prints a line to the standard output, above what is drawn. A reader that has gone away is no reason to fail.
 pub fn tell(line: impl Display) {
-    let mut screen = screen();
+    let screen = screen();
     screen.erase();
     let mut out = io::stdout();
     let _ = write!(out, "{line}").and_then(|()| out.flush());
@@ -123,18 +112,19 @@ pub fn end() {
 }
 
 impl Screen {
-    fn draw(&mut self) {
+    fn draw(&self) {
         if !self.is_on {
             return;
         }
-        let seconds = self.since.map_or(0, |it| it.elapsed().as_secs());
-        let time = format!("{}:{:02}", seconds / 60, seconds % 60);
+        let time = self.since.map_or(String::new(), |since| {
+            let seconds = since.elapsed().as_secs();
+            format!("{}:{:02}", seconds / 60, seconds % 60)
+        });
         let parts = [self.place.as_str(), &self.doing, &time, &self.said];
         let parts = parts.iter().filter(|it| !it.is_empty());
         let line = parts.copied().collect::<Vec<_>>().join("  ");
         // In one piece, so that a program that is killed leaves a terminal in which lines wrap.
         self.write(&format!("{CLEAR}\x1b[?7l{line}\x1b[?7h\r"));
-        self.drawn = Some(Instant::now());
     }
 
     fn erase(&self) {
@@ -144,11 +134,9 @@ impl Screen {
     }
 
     /// Writes to the standard error, above what is drawn.
-    fn above(&mut self, text: &str) {
-        match self.is_on {
-            true => self.write(&format!("{CLEAR}{text}")),
-            false => self.write(text),
-        }
+    fn above(&self, text: &str) {
+        self.erase();
+        self.write(text);
         self.draw();
     }
 

@@ -5,10 +5,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ureq::config::Config;
 use ureq::http::{Method, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::unversioned::resolver::{DefaultResolver, Resolver};
+use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{
     Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector,
     TcpConnector, Transport,
@@ -154,17 +153,13 @@ fn agent(tls: TlsConfig) -> Agent {
         .timeout_per_read(Some(NEXT_BYTES))
         .timeout_per_write(Some(NEXT_BYTES))
         .timeout_recv_body(Some(BODY));
-    connecting(config.build(), DefaultResolver::default())
-}
-
-/// An agent that connects as ureq's own do, but for what is between TCP and TLS.
-pub fn connecting(config: Config, resolver: impl Resolver) -> Agent {
+    // As ureq's own do, but for what is between TCP and TLS.
     let connector =
         ().chain(ConnectProxyConnector::default())
             .chain(TcpConnector::default())
             .chain(LastWord)
             .chain(RustlsConnector::default());
-    Agent::with_parts(config, connector, resolver)
+    Agent::with_parts(config.build(), connector, DefaultResolver::default())
 }
 
 /// Makes connections on which a write's failure is no end: a server that refuses an upload says why, and closes; what it

@@ -71,13 +71,8 @@ impl Output {
     /// The last lines, printable.
     pub fn last_lines(&self) -> String {
         let bytes: Vec<u8> = self.end.iter().copied().collect();
-        let mut lines = vec![];
-        for line in bytes.split(|byte| *byte == b'\n') {
-            let line = shown_line(line);
-            if !line.trim().is_empty() {
-                lines.push(line);
-            }
-        }
+        let lines = bytes.split(|byte| *byte == b'\n').map(shown_line);
+        let mut lines: Vec<String> = lines.filter(|it| !it.trim().is_empty()).collect();
         let too_many = lines.len().saturating_sub(SHOWN_LINES);
         lines.drain(..too_many);
         lines.join("\n")

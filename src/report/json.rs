@@ -93,11 +93,10 @@ impl Report {
     /// # Errors
     /// Those of the file system.
     pub fn begin(path: PathBuf) -> Result<Report> {
-        let (started, ended, entries) = (utc(since_1970()), None, vec![]);
         let told = Told {
-            started,
-            ended,
-            entries,
+            started: utc(since_1970()),
+            ended: None,
+            entries: vec![],
         };
         let report = Report { path, told };
         let advice = "--report (VIETER_REPORT) takes a file that can be written";
@@ -123,11 +122,10 @@ impl Report {
 
     /// Writes it, as a whole.
     fn write(&self) -> Result<()> {
-        let failed = |error: std::io::Error| {
-            Error::unusable(format!("writing the report {}", self.path.display()), error)
-        };
-        let text = serde_json::to_vec(&self.told).map_err(|error| failed(error.into()))?;
-        replace(&self.path, &text).map_err(failed)
+        let text = serde_json::to_vec(&self.told).map_err(Into::into);
+        let written = text.and_then(|text| replace(&self.path, &text));
+        let what = || format!("writing the report {}", self.path.display());
+        written.map_err(|error| Error::unusable(what(), error))
     }
 }
 

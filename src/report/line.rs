@@ -47,6 +47,14 @@ impl Outcome {
             Outcome::Removed => "removed",
         }
     }
+
+    /// What it is called where there may be many of them.
+    pub fn counted(&self) -> &'static str {
+        match self {
+            Outcome::WouldBuild => "would be built",
+            other => other.name(),
+        }
+    }
 }
 
 /// What is known of a repository, beside what happened to it.
@@ -76,17 +84,6 @@ pub struct Facts {
     pub log: Option<PathBuf>,
     /// The archives that were published.
     pub archives: Vec<Archived>,
-}
-
-impl Facts {
-    /// What there is to say of its approval, as it stands behind its name.
-    fn of_approval(&self) -> String {
-        match &self.to_review {
-            Some(to_review) => format!("  ({to_review})"),
-            None if self.is_update => "  (an update)".to_owned(),
-            None => String::new(),
-        }
-    }
 }
 
 /// A failure that isn't tried again yet.
@@ -157,13 +154,12 @@ pub struct Line {
 impl Line {
     /// Of a repository that was never looked at, of this URL.
     pub fn untouched(url: String, outcome: Outcome) -> Line {
-        let (name, took, facts) = (url.clone(), Duration::ZERO, Facts::default());
         Line {
-            name,
+            name: url.clone(),
             url,
             outcome,
-            took,
-            facts,
+            took: Duration::ZERO,
+            facts: Facts::default(),
         }
     }
 
@@ -212,33 +208,58 @@ impl Line {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, took) = (self.outcome.name(), self.took.as_secs_f64());
-        let name = &format!("{}{}", self.name, self.facts.of_approval());
-        if let Outcome::Held(why) = &self.outcome {
-            return write!(f, "{what:<10}  {name}  ({why})");
+        let (name, facts) = (&self.name, &self.facts);
+        write!(f, "{:<10}  {name}", self.outcome.name())?;
+        match &facts.to_review {
+            Some(to_review) => write!(f, "  ({to_review})")?,
+            None if facts.is_update => f.write_str("  (an update)")?,
+            None => (),
         }
-        match self.failure() {
-            Some(Failure { step, .. }) => {
-                let url = self.url_behind("  ");
-                let log = self.facts.log.as_ref().map(|it| it.display());
-                match &self.facts.waits {
-                    Some(waits) => {
-                        let log = log.map_or(String::new(), |it| format!("; log: {it}"));
-                        write!(f, "{what:<10}  {name}  at {step}, {waits}{log}{url}")
-                    }
-                    None => {
-                        let log = log.map_or(String::new(), |it| format!("  log: {it}"));
-                        write!(f, "{what:<10}  {name}  at {step}  {took:.1} s{url}{log}")
-                    }
-                }
+        match &self.outcome {
+            Outcome::Held(why) => return write!(f, "  ({why})"),
+            Outcome::WouldBuild => {
+                let published = facts.published.as_deref().unwrap_or("nothing");
+                write!(f, "  ({published} is published)")?;
             }
-            None if matches!(self.outcome, Outcome::WouldBuild) => {
-                let published = self.facts.published.as_deref();
-                let published = published.unwrap_or("nothing");
-                write!(f, "{what}  {name}  ({published} is published)  {took:.1} s")
-            }
-            None if self.took.is_zero() => write!(f, "{what:<10}  {name}"),
-            None => write!(f, "{what:<10}  {name}  {took:.1} s"),
+            _ => (),
         }
+        let took = self.took.as_secs_f64();
+        let Some(Failure { step, .. }) = self.failure() else {
+            return match self.took.is_zero() {
+                true => Ok(()),
+                false => write!(f, "  {took:.1} s"),
+            };
+        };
+        write!(f, "  at {step}")?;
+        match &facts.waits {
+            Some(waits) => write!(f, ", {waits}")?,
+            None => write!(f, "  {took:.1} s")?,
+        }
+        if let Some(log) = &facts.log {
+            write!(f, "; log: {}", log.display())?;
+        }
+        f.write_str(&self.url_behind("  "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn a_failure_ends_with_its_url() {
+        let failure = Failure {
+            step: Step::Build,
+            error: Error::new(Kind::Exit(1), "odd"),
+        };
+        let mut line = Line::untouched("git://x".to_owned(), Outcome::Failed(failure));
+        assert_eq!(line.to_string(), "failed      git://x  at build  0.0 s");
+        line.name = "x 1-1".to_owned();
+        line.facts.log = Some("x.log".into());
+        let told = "failed      x 1-1  at build  0.0 s; log: x.log  git://x";
+        assert_eq!(line.to_string(), told);
+        line.outcome = Outcome::Built;
+        assert_eq!(line.to_string(), "built       x 1-1");
     }
 }

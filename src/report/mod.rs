@@ -4,7 +4,7 @@ mod failure;
 mod json;
 mod line;
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -18,6 +18,20 @@ use crate::screen;
 /// The exit code when nothing has failed, but a person has to look at something.
 pub const TO_REVIEW: u8 = 5;
 
+/// What is counted, in the order in which it is told; the first three are told in any case.
+const COUNTED: [&str; 9] = [
+    "built",
+    "up to date",
+    "failed",
+    "not built",
+    "would be built",
+    "held",
+    "to review",
+    "gone",
+    "removed",
+];
+const ALWAYS_TOLD: usize = 3;
+
 /// How a run is told, beside the log.
 #[derive(Clone, Default)]
 pub struct Settings {
@@ -30,7 +44,10 @@ pub struct Settings {
 /// What is told of a run.
 #[derive(Default)]
 pub struct Summary {
-    counts: Counts,
+    /// How many there are of each of what is counted.
+    counts: BTreeMap<&'static str, usize>,
+    has_failed: bool,
+    is_to_review: bool,
     json: bool,
     report: Option<Report>,
     /// The entries that were tried, and what failed of them.
@@ -40,32 +57,16 @@ pub struct Summary {
 /// An entry, and how it failed, if it did.
 pub type Tried = (Rc<Repo>, Option<Box<Failed>>);
 
-/// How many repositories of a run there are of each outcome.
-#[derive(Default, PartialEq)]
-struct Counts {
-    built: usize,
-    up_to_date: usize,
-    failed: usize,
-    not_built: usize,
-    would_build: usize,
-    held: usize,
-    to_review: usize,
-    gone: usize,
-    removed: usize,
-}
-
 impl Summary {
     /// Of a run that begins.
     ///
     /// # Errors
     /// A report that can't be written.
     pub fn new(settings: Settings) -> Result<Summary> {
-        let report = settings.report.map(Report::begin).transpose()?;
         Ok(Summary {
-            report,
+            report: settings.report.map(Report::begin).transpose()?,
             json: settings.json,
-            counts: Counts::default(),
-            tried: vec![],
+            ..Summary::default()
         })
     }
 
@@ -85,20 +86,15 @@ impl Summary {
             true => screen::tell(format_args!("{}\n", json::line(&line))),
             false => screen::tell(format_args!("{line}\n")),
         }
-        let counts = &mut self.counts;
-        let count = match line.outcome {
-            Outcome::Built => &mut counts.built,
-            Outcome::UpToDate => &mut counts.up_to_date,
-            Outcome::WouldBuild => &mut counts.would_build,
-            Outcome::Failed(_) => &mut counts.failed,
-            Outcome::NotBuilt(_) => &mut counts.not_built,
-            Outcome::Held(_) => &mut counts.held,
-            Outcome::Gone => &mut counts.gone,
-            Outcome::Removed => &mut counts.removed,
-        };
-        *count = count.saturating_add(1);
+        self.count(line.outcome.counted());
+        match line.outcome {
+            Outcome::Failed(_) | Outcome::NotBuilt(_) => self.has_failed = true,
+            Outcome::Held(_) => self.is_to_review = true,
+            _ => (),
+        }
         if line.facts.to_review.is_some() {
-            counts.to_review = counts.to_review.saturating_add(1);
+            self.count("to review");
+            self.is_to_review = true;
         }
         if let Some(report) = &mut self.report {
             report.add(&line);
@@ -109,10 +105,22 @@ impl Summary {
         }
     }
 
+    fn count(&mut self, what: &'static str) {
+        let count = self.counts.entry(what).or_default();
+        *count = count.saturating_add(1);
+    }
+
     /// Tells the counts, once there is nothing more to be told.
     pub fn end(&mut self) {
         if !self.json {
-            screen::tell(&self.counts);
+            let mut told = vec![];
+            for (place, what) in COUNTED.iter().enumerate() {
+                let count = self.counts.get(what).copied().unwrap_or(0);
+                if count > 0 || place < ALWAYS_TOLD {
+                    told.push(format!("{count} {what}"));
+                }
+            }
+            screen::tell(format_args!("{}\n", told.join(", ")));
         }
         if let Some(report) = &mut self.report {
             report.end();
@@ -121,45 +129,20 @@ impl Summary {
 
     /// Whether anything was told.
     pub fn has_lines(&self) -> bool {
-        self.counts != Counts::default()
+        !self.counts.is_empty()
     }
 
     /// Whether nothing has failed, or wasn't reached.
     pub fn is_well(&self) -> bool {
-        self.counts.failed == 0 && self.counts.not_built == 0
+        !self.has_failed
     }
 
     /// 0 if all went well, 1 if a repository failed, 5 if none has, but something is to be reviewed.
     pub fn exit_code(&self) -> u8 {
-        let Counts {
-            failed,
-            held,
-            to_review,
-            ..
-        } = self.counts;
-        match (failed, held, to_review) {
-            (0, 0, 0) => 0,
-            (0, _, _) => TO_REVIEW,
-            _ => 1,
+        match (self.has_failed, self.is_to_review) {
+            (true, _) => 1,
+            (false, true) => TO_REVIEW,
+            (false, false) => 0,
         }
-    }
-}
-
-impl fmt::Display for Counts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (built, up_to_date, failed) = (self.built, self.up_to_date, self.failed);
-        write!(f, "{built} built, {up_to_date} up to date, {failed} failed")?;
-        let others = [
-            (self.not_built, "not built"),
-            (self.would_build, "would be built"),
-            (self.held, "held"),
-            (self.to_review, "to review"),
-            (self.gone, "gone"),
-            (self.removed, "removed"),
-        ];
-        for (count, what) in others.iter().filter(|(count, _)| *count > 0) {
-            write!(f, ", {count} {what}")?;
-        }
-        writeln!(f)
     }
 }

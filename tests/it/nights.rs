@@ -143,7 +143,8 @@ fn what_failed_waits_until_something_has_changed() {
         .lines()
         .find(|it| it.contains(" bad 1-1"))
         .unwrap();
-    let log = log.split("log: ").nth(1).unwrap().to_owned();
+    let (_, log) = log.split_once("; log: ").unwrap();
+    let log = log.split("  ").next().unwrap().to_owned();
 
     let second = nights.night(&logs).exits(1);
     let line = second
