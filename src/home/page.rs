@@ -60,7 +60,7 @@ pub fn write(dir: &Path, sections: &[Section]) -> Result<()> {
     }
     let staging = Staging::new(dir, None)?;
     staging.write(FILE, page.as_bytes())?;
-    staging.place(FILE)
+    staging.place_alone(FILE)
 }
 
 fn section(dir: &Path, section: &Section) -> String {
@@ -172,6 +172,16 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_called_like_its_signature_is_somebody_elses() {
+        let dir = tempfile::tempdir().unwrap();
+        let bystander = dir.path().join("index.html.sig");
+        fs::write(&bystander, "theirs").unwrap();
+        write(dir.path(), &[]).unwrap();
+        assert!(dir.path().join(FILE).is_file());
+        assert_eq!(fs::read(bystander).unwrap(), b"theirs");
+    }
 
     #[test]
     fn what_comes_from_outside_is_text() {

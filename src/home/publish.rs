@@ -273,6 +273,6 @@ fn place_databases(shelf: &Shelf, staging: &Staging) -> Result<()> {
 
 fn save(records: &Records, staging: &Staging) -> Result<()> {
     staging.write(FILE, records.text()?.as_slice())?;
-    staging.place(FILE)?;
+    staging.place_alone(FILE)?;
     staging.sync()
 }
