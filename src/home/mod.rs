@@ -21,7 +21,7 @@ use crate::owners::{Listed, Owners};
 use crate::report::{Line, Outcome, Tried};
 use crate::retry::Tries;
 use crate::server::{self as client, Server};
-use crate::words::{Arch, Commit, PackageName, RepoName, Version};
+use crate::words::{Arch, PackageName, RepoName, Version};
 
 use self::server::SentLog;
 
@@ -127,7 +127,7 @@ pub struct Source<'a> {
     /// The entry of the list.
     pub repo: &'a Repo,
     /// What was built; `None` for a PKGBUILD that was downloaded.
-    pub commit: Option<&'a Commit>,
+    pub commit: Option<String>,
     /// The packages that are others', and may be replaced.
     pub replace: &'a [PackageName],
 }

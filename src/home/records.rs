@@ -142,7 +142,7 @@ impl Records {
         }
         let record = Record {
             entry: Key::of(source.repo),
-            commit: source.commit.map(ToString::to_string),
+            commit: source.commit.clone(),
             time: since_1970(),
             version,
             files,

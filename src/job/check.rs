@@ -31,7 +31,7 @@ impl Job<'_, '_> {
     pub fn would_build(&mut self, pkgbuild: &Pkgbuild) -> Result<Outcome, Failure> {
         self.refuse_official(pkgbuild)?;
         self.could_install(pkgbuild)?;
-        let (sink, inbox) = (self.builds.sink, self.builds.inbox);
+        let (sink, inbox) = (self.builds.sink, self.builds.sink.inbox);
         let published = || -> Result<Option<String>> {
             let Some(database) = sink.database(&self.task.repo.publish_to, self.by)? else {
                 return Ok(None);
@@ -39,7 +39,7 @@ impl Job<'_, '_> {
             let owned = inbox.owners(&database, &pkgbuild.names, self.by)?;
             Ok(owned.first().map(|it| one_line(&it.version, 100)))
         };
-        self.facts.published = published().map_err(at(Step::Check))?;
+        self.line.facts.published = published().map_err(at(Step::Check))?;
         // For those that depend on it.
         let would_be_built = &mut self.handover.would_be_built;
         would_be_built.extend(pkgbuild.names.iter().cloned());
@@ -62,14 +62,14 @@ impl Job<'_, '_> {
         }
         owners.claim(repo, base, &own)?;
         owners.note_read(repo);
-        self.facts.names = own;
+        self.line.facts.names = own;
         Ok(())
     }
 
     /// Refuses names of official packages, and of what they provide, unless they are to be replaced: pacman prefers the
     /// literal name in any repository to what only provides it, so what is built later would install this instead.
     pub fn refuse_official(&self, pkgbuild: &Pkgbuild) -> Result<(), Failure> {
-        let (repo, inbox) = (&self.task.repo.publish_to, self.builds.inbox);
+        let (repo, inbox) = (&self.task.repo.publish_to, self.builds.sink.inbox);
         let mut names = pkgbuild.names.clone();
         let debug = format!("{}-debug", pkgbuild.pkgbase);
         names.push(debug.parse().map_err(at(Step::Version))?);

@@ -13,34 +13,25 @@ use crate::report::{Archived, Failure, Outcome, Step, at};
 use crate::retry::Tries;
 use crate::tar::Member;
 use crate::text::one_line;
-use crate::words::{Commit, PackageName};
+use crate::words::PackageName;
 
 /// How much longer than a repository may take its publishing may.
 const GRACE: Duration = Duration::from_secs(600);
 
 impl Job<'_, '_> {
     /// Publishes the archives that are missing, or all if it was told so.
-    pub fn publish(
-        &mut self,
-        pkgbuild: &Pkgbuild,
-        commit: Option<&Commit>,
-    ) -> Result<Outcome, Failure> {
-        let inbox = self.builds.inbox;
+    pub fn publish(&mut self, pkgbuild: &Pkgbuild) -> Result<Outcome, Failure> {
+        let inbox = self.builds.sink.inbox;
         // What is built isn't to be lost to the clock.
         self.by = self.by.plus(GRACE);
-        let published = self.publish_from(inbox, pkgbuild, commit);
+        let published = self.publish_from(inbox, pkgbuild);
         if let Err(error) = inbox.empty(Deadline::after(TIDYING)) {
             log::warn!("{error}");
         }
         published.map_err(at(Step::Publish))
     }
 
-    fn publish_from(
-        &mut self,
-        inbox: &Inbox,
-        pkgbuild: &Pkgbuild,
-        commit: Option<&Commit>,
-    ) -> Result<Outcome> {
+    fn publish_from(&mut self, inbox: &Inbox, pkgbuild: &Pkgbuild) -> Result<Outcome> {
         let members = inbox.carry(&self.container, self.by)?;
         if members.is_empty() {
             return Err(Error::unusable(
@@ -79,7 +70,7 @@ impl Job<'_, '_> {
         let sink = self.builds.sink;
         let source = Source {
             repo,
-            commit,
+            commit: self.line.facts.commit.clone(),
             replace: &self.builds.settings.replace,
         };
         // Before, as what is published is built.
@@ -98,10 +89,10 @@ impl Job<'_, '_> {
                 size: it.size,
                 sha256: sums.get(it.place).cloned().unwrap_or_default(),
             };
-            self.facts.archives = parcels.iter().map(told).collect();
+            self.line.facts.archives = parcels.iter().map(told).collect();
             if let Some(log) = &self.container.log {
                 let line = |it: &Archived| format!("{}  {} bytes  {}", it.sha256, it.size, it.file);
-                let lines: Vec<_> = self.facts.archives.iter().map(line).collect();
+                let lines: Vec<_> = self.line.facts.archives.iter().map(line).collect();
                 log.line(&format!("\n=== published\n{}", lines.join("\n")));
             }
         }
@@ -122,7 +113,7 @@ impl Job<'_, '_> {
                 let names = one_line(&listed.names, 100);
                 return Err(bad(format!("it has not one .PKGINFO, but: {names}")));
             }
-            let archive = Archive::check(&listed.pkginfo, pkgbuild, self.builds.arch);
+            let archive = Archive::check(&listed.pkginfo, pkgbuild, self.builds.sink.arch);
             let archive = archive.map_err(|error| bad(error.to_string()))?;
             if archives.iter().any(|other| other.name == archive.name) {
                 return Err(bad(format!("there are two archives of {}", archive.name)));
