@@ -2,9 +2,9 @@
 //! works, and any web server on it. Not here: how it is changed (`publish`).
 
 use std::cell::RefCell;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirEntry, File, OpenOptions};
 use std::hash::RandomState;
-use std::io::{Cursor, ErrorKind, Read, Seek};
+use std::io::{self, Cursor, ErrorKind, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -145,14 +145,10 @@ impl Folder {
     fn places(&self) -> Result<Vec<(RepoName, Arch)>> {
         let mut places = vec![];
         for repo in names_in::<RepoName>(&self.0.dir)? {
-            let dir = self.0.dir.join(repo.as_str());
-            match names_in::<Arch>(&dir) {
-                Ok(archs) => places.extend(archs.into_iter().map(|arch| (repo.clone(), arch))),
-                // A file system's lost+found, say.
-                Err(error) => log::debug!("passing over what can't be a repository: {error}"),
-            }
+            // A file system's lost+found, say, can't be read.
+            let archs = names_in::<Arch>(&self.0.dir.join(repo.as_str())).unwrap_or_default();
+            places.extend(archs.into_iter().map(|arch| (repo.clone(), arch)));
         }
-        places.sort_by_key(|(repo, arch)| (repo.to_string(), arch.to_string()));
         Ok(places)
     }
 
@@ -193,18 +189,15 @@ impl Folder {
     }
 }
 
-/// The folders in a folder whose names can be such. Links are none: what one leads to is another repository, perhaps, and what is
-/// on the list for that isn't for this.
+/// The folders in a folder whose names can be such, in their order. Links are none: what one leads to is another repository, perhaps,
+/// and what is on the list for that isn't for this.
 fn names_in<T: FromStr>(dir: &Path) -> Result<Vec<T>> {
-    let mut names = vec![];
-    for found in fs::read_dir(dir).map_err(failed_to("reading", dir))? {
-        let found = found.map_err(failed_to("reading", dir))?;
-        let kind = found.file_type().map_err(failed_to("reading", dir))?;
-        if kind.is_dir() {
-            names.extend(found.file_name().to_str().and_then(|it| it.parse().ok()));
-        }
-    }
-    Ok(names)
+    let found = fs::read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let mut found = found.map_err(failed_to("reading", dir))?;
+    found.retain(|it| it.file_type().is_ok_and(|kind| kind.is_dir()));
+    found.sort_by_key(DirEntry::file_name);
+    let name = |it: &DirEntry| it.file_name().to_str()?.parse().ok();
+    Ok(found.iter().filter_map(name).collect())
 }
 
 fn open_lock(dir: &Path) -> Result<File> {

@@ -23,8 +23,6 @@ use crate::retry::Tries;
 use crate::server::{self as client, Server};
 use crate::words::{Arch, PackageName, RepoName, Version};
 
-use self::server::SentLog;
-
 pub use folder::Folder;
 pub use publish::Parcel;
 
@@ -67,14 +65,6 @@ impl Home {
         }
     }
 
-    /// What messages call it.
-    pub fn name(&self) -> String {
-        match self {
-            Home::Server(server) => server.address().to_owned(),
-            Home::Folder(folder) => folder.0.dir.display().to_string(),
-        }
-    }
-
     /// Whether it remembers itself which entry a package is of.
     pub fn has_records(&self) -> bool {
         matches!(self, Home::Folder(_))
@@ -90,10 +80,15 @@ impl Home {
 
     /// What it is, and what is well if its list can be had.
     pub fn what_is_well(&self) -> (&'static str, String) {
-        let name = self.name();
         match self {
-            Home::Server(_) => ("server", format!("{name} answers and takes the key")),
-            Home::Folder(_) => ("folder", format!("{name} can be written to")),
+            Home::Server(server) => {
+                let address = server.address();
+                ("server", format!("{address} answers and takes the key"))
+            }
+            Home::Folder(folder) => {
+                let dir = folder.0.dir.display();
+                ("folder", format!("{dir} can be written to"))
+            }
         }
     }
 
@@ -146,14 +141,9 @@ pub struct Gone {
 impl Gone {
     /// What is told of it.
     pub fn line(&self, outcome: Outcome) -> Line {
-        let Gone {
-            repo,
-            name,
-            version,
-        } = self;
-        let version = version.iter().map(|it| format!(" {it}"));
-        let version: String = version.collect();
-        Line::untouched(format!("{repo}/{name}{version}"), outcome)
+        let version = self.version.as_ref();
+        let version = version.map_or(String::new(), |it| format!(" {it}"));
+        Line::untouched(format!("{}/{}{version}", self.repo, self.name), outcome)
     }
 }
 
@@ -275,14 +265,8 @@ impl Sink<'_> {
         let (Home::Server(server), Target(Some(target))) = (self.home, repo.target) else {
             return;
         };
-        let log = SentLog {
-            target,
-            arch: self.arch,
-            times,
-            is_built,
-            path,
-        };
-        if let Err(error) = log.send(server) {
+        let sent = server::send_log(server, target, self.arch, times, is_built, path);
+        if let Err(error) = sent {
             log::warn!("sending the log of {}: {error}", repo.name());
         }
     }

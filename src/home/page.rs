@@ -64,11 +64,7 @@ pub fn write(dir: &Path, sections: &[Section]) -> Result<()> {
 }
 
 fn section(dir: &Path, section: &Section) -> String {
-    let Section {
-        shelf,
-        database,
-        records,
-    } = section;
+    let (shelf, records) = (&section.shelf, &section.records);
     let (repo, arch) = (escaped(shelf.repo.as_str()), escaped(shelf.arch.as_str()));
     let level = match shelf.folder.0.sign_command {
         Some(_) => "Required DatabaseOptional",
@@ -86,7 +82,7 @@ fn section(dir: &Path, section: &Section) -> String {
         html += "</tbody></table>\n";
     }
     html += "<table><thead><tr><th>Package</th><th>Version</th><th>Size</th><th>Built</th><th>From</th></tr></thead><tbody>\n";
-    for package in database.packages() {
+    for package in section.database.packages() {
         let record = records.find(&package.name);
         html += &format!(
             "<tr><td class=\"name\">{}</td><td data-what=\"version\">{}</td><td data-what=\"size\">{}</td>{}</tr>\n",
@@ -101,16 +97,12 @@ fn section(dir: &Path, section: &Section) -> String {
 
 /// The cells with where a package came from.
 fn origin(record: &Record) -> String {
-    let commit: String = record
-        .commit
-        .iter()
-        .flat_map(|it| it.chars().take(12))
-        .collect();
+    let commit = record.commit.as_deref().unwrap_or_default();
     format!(
         "<td data-what=\"built\">{}</td><td data-what=\"from\">{} <span class=\"dim\">{}</span></td>",
         time(record.time),
         link(&record.entry.url, &record.entry.name()),
-        escaped(&commit)
+        escaped(&format!("{commit:.12}"))
     )
 }
 
@@ -155,18 +147,12 @@ fn size(bytes: u64) -> String {
 
 /// A text as HTML shows it, in an attribute, too.
 fn escaped(text: &str) -> String {
-    let mut html = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => html += "&amp;",
-            '<' => html += "&lt;",
-            '>' => html += "&gt;",
-            '"' => html += "&quot;",
-            '\'' => html += "&#39;",
-            c => html.push(c),
-        }
-    }
-    html
+    // First the character that is in what stands for the others.
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }
 
 #[cfg(test)]

@@ -143,39 +143,30 @@ impl Shelf<'_> {
     }
 }
 
-/// A build's log, for a server that keeps them (from 0.4 on).
-pub struct SentLog<'a> {
-    /// The server's number for the entry.
-    pub target: u64,
-    /// For which architecture it was built.
-    pub arch: &'a Arch,
-    /// When, in seconds since 1970.
-    pub times: [u64; 2],
-    /// Whether it was built.
-    pub is_built: bool,
-    /// The file.
-    pub path: &'a Path,
-}
-
-impl SentLog<'_> {
-    /// Sends it (`POST /api/v1/logs`).
-    ///
-    /// # Errors
-    /// Those of the file; no answer, any but 200.
-    pub fn send(&self, server: &Server) -> Result<()> {
-        let failed = |error| Error::unusable(format!("reading {}", self.path.display()), error);
-        let mut file = File::open(self.path).map_err(failed)?;
-        let size = file.metadata().map_err(failed)?.len();
-        let (target, arch, [start, end]) = (self.target, encode(self.arch.as_str()), self.times);
-        let code = i32::from(!self.is_built);
-        let path = format!(
-            "/api/v1/logs?target={target}&startTime={start}&endTime={end}&arch={arch}&exitCode={code}"
-        );
-        let answer = server.post(&path, &mut file, size, Deadline::after(LOG))?;
-        match answer.status() {
-            200 => Ok(()),
-            _ => Err(refused(answer)),
-        }
+/// Sends the log of an entry's build (`POST /api/v1/logs`): the server's number for it, for which architecture and when it was
+/// built, from and to, in seconds since 1970, and whether it was. Servers keep them from 0.4 on.
+///
+/// # Errors
+/// Those of the file; no answer, any but 200.
+pub fn send_log(
+    server: &Server,
+    target: u64,
+    arch: &Arch,
+    [start, end]: [u64; 2],
+    is_built: bool,
+    path: &Path,
+) -> Result<()> {
+    let failed = |error| Error::unusable(format!("reading {}", path.display()), error);
+    let mut file = File::open(path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    let (arch, code) = (encode(arch.as_str()), i32::from(!is_built));
+    let path = format!(
+        "/api/v1/logs?target={target}&startTime={start}&endTime={end}&arch={arch}&exitCode={code}"
+    );
+    let answer = server.post(&path, &mut file, size, Deadline::after(LOG))?;
+    match answer.status() {
+        200 => Ok(()),
+        _ => Err(refused(answer)),
     }
 }
 
