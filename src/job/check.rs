@@ -8,6 +8,7 @@ use crate::pkgbuild::Pkgbuild;
 use crate::report::{Failure, Outcome, Step, at};
 use crate::retry::Tries;
 use crate::text::one_line;
+use crate::words::PackageName;
 
 impl Job<'_, '_> {
     /// Takes the PKGBUILD's names for this entry, and tells whether its version of each of its packages is published.
@@ -69,18 +70,21 @@ impl Job<'_, '_> {
     /// Refuses names of official packages, and of what they provide, unless they are to be replaced: pacman prefers the
     /// literal name in any repository to what only provides it, so what is built later would install this instead.
     pub fn refuse_official(&self, pkgbuild: &Pkgbuild) -> Result<(), Failure> {
-        let (repo, inbox) = (&self.task.repo.publish_to, self.builds.sink.inbox);
         let mut names = pkgbuild.names.clone();
-        let debug = format!("{}-debug", pkgbuild.pkgbase);
-        names.push(debug.parse().map_err(at(Step::Version))?);
-        let official = inbox.official(repo, &names, self.by);
-        let official = official.map_err(at(Step::Check))?;
-        let replaced = &self.builds.settings.replace;
-        let Some(name) = official.into_iter().find(|name| !replaced.contains(name)) else {
+        names.push(pkgbuild.debug().parse().map_err(at(Step::Version))?);
+        let Some(name) = self.official(&names).map_err(at(Step::Check))? else {
             return Ok(());
         };
         let why = "is an official package, or one provides it";
         let advice = format!("to replace it, say --replace {name}, or VIETER_REPLACE");
         Err(at(Step::Check)(Error::unusable(name, why).advise(&advice)))
+    }
+
+    /// The first of these names that is official, and isn't to be replaced.
+    pub fn official<'n>(&self, names: &'n [PackageName]) -> Result<Option<&'n PackageName>> {
+        let repo = &self.task.repo.publish_to;
+        let official = self.builds.sink.inbox.official(repo, names, self.by)?;
+        let replaced = &self.builds.settings.replace;
+        Ok(official.into_iter().find(|name| !replaced.contains(name)))
     }
 }

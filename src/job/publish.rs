@@ -144,12 +144,10 @@ impl Job<'_, '_> {
                 return bad(name, format!("that belongs to {}", owner.name()));
             }
         }
-        let replaced = &self.builds.settings.replace;
         let texts: Vec<&str> = names.iter().map(PackageName::as_str).collect();
         let others = self.builds.sink.must_not_be_anothers(repo, &texts);
         others.map_err(|error| error.during("what it replaces"))?;
-        let official = inbox.official(&repo.publish_to, names, self.by)?;
-        if let Some(name) = official.into_iter().find(|name| !replaced.contains(name)) {
+        if let Some(name) = self.official(names)? {
             return bad(name, "that is official (see --replace)".to_owned());
         }
         let Some(database) = self.builds.sink.database(&repo.publish_to, self.by)? else {
