@@ -330,9 +330,14 @@ impl Shelf<'_> {
             let path = self.dir.join(self.file("db"));
             self.records()?.must_match(&database, &path)?;
         }
+        Ok(self.has_in(&database, name, version))
+    }
+
+    /// Whether a version of a package is in this database of its, and the archive there.
+    pub fn has_in(&self, database: &Database, name: &PackageName, version: &Version) -> bool {
         let found = database.find(name.as_str());
         let found = found.filter(|it| it.version == version.to_string());
-        Ok(found.is_some_and(|it| self.has_whole(it)))
+        found.is_some_and(|it| self.has_whole(it))
     }
 
     /// Whether the archive of a package of its database is there, as long as it was.

@@ -125,6 +125,8 @@ pub struct Source<'a> {
     pub commit: Option<String>,
     /// The packages that are others', and may be replaced.
     pub replace: &'a [PackageName],
+    /// Whether what is published already is published again.
+    pub force: bool,
 }
 
 /// A package in a folder that no entry of the list makes any more.
@@ -234,8 +236,8 @@ impl Sink<'_> {
         }
     }
 
-    /// Publishes archives, in this order as far as a server is concerned, and counts them in `published`, those too that go
-    /// before one that fails.
+    /// Publishes archives, in this order as far as a server is concerned, but for those that are published already, unless that
+    /// is forced. Notes each that it has published, those too that go before one that fails.
     ///
     /// # Errors
     /// No answer, or another than success; those of the inbox; whatever keeps a folder from being changed.
@@ -243,18 +245,18 @@ impl Sink<'_> {
         &self,
         source: &Source,
         parcels: &[Parcel],
-        published: &mut usize,
+        note: &mut dyn FnMut(&Parcel),
         by: Deadline,
     ) -> Result<()> {
         match self.home {
             Home::Server(home) => {
                 let shelf = self.on_server(home, &source.repo.publish_to);
-                shelf.publish(self.inbox, parcels, published, by)
+                shelf.publish(self.inbox, source.force, parcels, note, by)
             }
             Home::Folder(home) => {
                 let shelf = home.shelf(self, &source.repo.publish_to);
                 let placed = publish::publish(&shelf, source, parcels, by)?;
-                *published = published.saturating_add(placed);
+                placed.into_iter().for_each(note);
                 Ok(())
             }
         }

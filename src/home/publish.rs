@@ -24,8 +24,6 @@ pub struct Parcel<'a> {
     pub size: u64,
     /// What stands behind `.pkg.tar` in its name.
     pub ending: &'a str,
-    /// Whether its version was published before.
-    pub was_there: bool,
 }
 
 impl Parcel<'_> {
@@ -57,33 +55,37 @@ impl Parcel<'_> {
     }
 }
 
-/// Publishes archives, all of them or none. Gives how many: none if another run has published them meanwhile.
+/// Publishes archives, all of them or none, but for those that are there already, unless that is forced. Gives those that it has.
 ///
 /// # Errors
 /// Names and files that are others'; those of the inbox, the file system, repo-add and the sign command.
-pub fn publish(shelf: &Shelf, source: &Source, parcels: &[Parcel], by: Deadline) -> Result<usize> {
+pub fn publish<'p, 'a>(
+    shelf: &Shelf,
+    source: &Source,
+    parcels: &'p [Parcel<'a>],
+    by: Deadline,
+) -> Result<Vec<&'p Parcel<'a>>> {
     let _lock = shelf.folder.lock(by)?;
     let mut records = shelf.records()?;
     let before = Databases::read(shelf, by)?;
     records.must_match(&before.packages, &shelf.dir.join(shelf.file("db")))?;
-    // Another run, on another engine, may have built the same, and been quicker.
-    let is_there = |it: &Parcel| {
-        let name = it.archive.name.as_str();
-        let found = before.packages.find(name);
-        let is_own = records.must_not_be_anothers(source.repo, &[name], shelf.listed);
-        let is_named = found.is_some_and(|found| found.filename == it.filename());
-        let is_whole = found.is_some_and(|found| shelf.has_whole(found));
-        !it.was_there && is_own.is_ok() && is_named && is_whole
-    };
-    if parcels.iter().all(is_there) {
-        log::info!("another run has published it meanwhile");
-        return Ok(0);
-    }
+    let mut missing = vec![];
     for parcel in parcels {
+        let Archive { name, version, .. } = parcel.archive;
+        records.must_not_be_anothers(source.repo, &[name.as_str()], shelf.listed)?;
+        // By another run, perhaps, on another engine, which has built the same, and been quicker.
+        if !source.force && shelf.has_in(&before.packages, name, version) {
+            log::info!("{name} {version} is published already");
+            continue;
+        }
         may_be_placed(shelf, source, parcel, &records, &before.packages)?;
+        missing.push(parcel);
+    }
+    if missing.is_empty() {
+        return Ok(missing);
     }
     let staging = Staging::new(&shelf.dir, shelf.folder.0.sign_command.as_deref())?;
-    for parcel in parcels {
+    for parcel in &missing {
         parcel.announce(shelf.repo);
         let written = staging.write(&parcel.filename(), shelf.inbox.open(parcel.place, by)?)?;
         if written != parcel.size {
@@ -92,8 +94,8 @@ pub fn publish(shelf: &Shelf, source: &Source, parcels: &[Parcel], by: Deadline)
         }
         staging.sign(&parcel.filename(), by)?;
     }
-    let wanted: Vec<Package> = parcels.iter().map(Parcel::package).collect();
-    let archives: Vec<_> = parcels.iter().map(|it| (it.place, it.filename())).collect();
+    let wanted: Vec<Package> = missing.iter().map(|it| it.package()).collect();
+    let archives: Vec<_> = missing.iter().map(|it| (it.place, it.filename())).collect();
     let names: Vec<&str> = wanted.iter().map(|it| it.name.as_str()).collect();
     let added = Change::Add(&archives);
     let after = before.change(shelf, &staging, &added, (&names, &wanted), by)?;
@@ -119,7 +121,7 @@ pub fn publish(shelf: &Shelf, source: &Source, parcels: &[Parcel], by: Deadline)
         .try_for_each(|it| staging.place_archive(&it.filename))?;
     staging.sync()?;
     tidy(&mut records, &after, &staging)?;
-    Ok(parcels.len())
+    Ok(missing)
 }
 
 /// Removes archives of ours that the database names no more, and remembers which it names.
@@ -174,7 +176,7 @@ pub fn remove(shelf: &Shelf, gone: &[Gone], by: Deadline) -> Result<()> {
     save(&records, &staging)
 }
 
-/// Refuses what would take another entry's name, or another file's place.
+/// Refuses what would take somebody else's name, or another file's place.
 fn may_be_placed(
     shelf: &Shelf,
     source: &Source,
@@ -183,7 +185,6 @@ fn may_be_placed(
     database: &Database,
 ) -> Result<()> {
     let (name, filename) = (parcel.archive.name.as_str(), parcel.filename());
-    records.must_not_be_anothers(source.repo, &[name], shelf.listed)?;
     let theirs = database.find(name);
     let theirs = theirs.filter(|it| !records.files(name).contains(&it.filename));
     if theirs.is_some() && !source.replace.contains(&parcel.archive.name) {

@@ -69,29 +69,31 @@ impl Shelf<'_> {
         })
     }
 
-    /// Publishes archives, one after another, each counted at once: what comes later may fail.
+    /// Publishes archives, one after another, but for those that are there already, unless that is forced. Notes each at once:
+    /// what comes later may fail.
     ///
     /// # Errors
     /// Those of the first that fails.
     pub fn publish(
         &self,
         inbox: &Inbox,
+        force: bool,
         parcels: &[Parcel],
-        published: &mut usize,
+        note: &mut dyn FnMut(&Parcel),
         by: Deadline,
     ) -> Result<()> {
-        for (place, parcel) in parcels.iter().enumerate() {
+        for parcel in parcels {
             let Archive { name, version, .. } = parcel.archive;
-            let (version, was_there) = (format!("{name}-{version}"), parcel.was_there);
-            // All were asked for before the first was sent, which may have taken long.
-            if place > 0 && !was_there && self.has(&version, Tries::while_there_is_time(by))? {
-                log::info!("{version} was published meanwhile");
+            let what = format!("{name}-{version}");
+            let was_there = self.has(&what, Tries::while_there_is_time(by))?;
+            if was_there && !force {
+                log::info!("{name} {version} is published already");
                 continue;
             }
             parcel.announce(self.repo);
             let open = || inbox.open(parcel.place, by);
-            self.upload(&version, was_there, open, parcel.size, by)?;
-            *published = published.saturating_add(1);
+            self.upload(&what, was_there, open, parcel.size, by)?;
+            note(parcel);
         }
         Ok(())
     }

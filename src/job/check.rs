@@ -19,8 +19,9 @@ impl Job<'_, '_> {
         if self.builds.settings.force {
             return Ok(false);
         }
+        let (sink, repo) = (self.builds.sink, &self.task.repo.publish_to);
         for name in &pkgbuild.names {
-            let has = self.has(name, &version, Tries::a_few(self.by));
+            let has = sink.has(repo, name, &version, Tries::a_few(self.by));
             if !has.map_err(at(Step::Check))? {
                 return Ok(false);
             }

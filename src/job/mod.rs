@@ -26,9 +26,8 @@ use crate::look::Head;
 use crate::owners::{Key, Owners};
 use crate::pkgbuild::Pkgbuild;
 use crate::report::{Failure, Line, Outcome, Step, at};
-use crate::retry::Tries;
 use crate::sandbox::{MAKEPKG, Sandbox, TIDY};
-use crate::words::{PackageName, RepoName, Version};
+use crate::words::{PackageName, RepoName};
 
 /// How long it may take to remove what a build has written.
 const TIDYING: Duration = Duration::from_secs(60);
@@ -306,11 +305,5 @@ impl Job<'_, '_> {
             ..MAKEPKG.with(args)
         };
         self.container.run(&self.in_dir(makepkg), self.by)
-    }
-
-    /// Whether a version of a package is published.
-    fn has(&self, name: &PackageName, version: &Version, tries: Tries) -> Result<bool> {
-        let repo = &self.task.repo.publish_to;
-        self.builds.sink.has(repo, name, version, tries)
     }
 }

@@ -10,7 +10,6 @@ use crate::http::Deadline;
 use crate::inbox::{Inbox, called, ending};
 use crate::pkgbuild::Pkgbuild;
 use crate::report::{Archived, Failure, Outcome, Step, at};
-use crate::retry::Tries;
 use crate::tar::Member;
 use crate::text::one_line;
 use crate::words::PackageName;
@@ -45,55 +44,44 @@ impl Job<'_, '_> {
         // What the next run looks for comes last: then all else is there, too.
         places.sort_by_key(|(_, (archive, _))| pkgbuild.names.contains(&archive.name));
         for (place, (archive, member)) in places {
-            let Archive { name, version, .. } = archive;
-            let was_there = self.has(name, version, Tries::while_there_is_time(self.by))?;
-            if was_there && !self.builds.settings.force {
-                // By another entry, if a run beside this one has built that.
-                let sink = self.builds.sink;
-                sink.must_not_be_anothers(self.task.repo, &[name.as_str()])?;
-                log::info!("{name} {version} is published already");
-                continue;
-            }
             let (size, ending) = (member.size, ending(member));
             parcels.push(Parcel {
                 place,
                 archive,
                 size,
                 ending,
-                was_there,
             });
         }
-        if parcels.is_empty() {
-            return Ok(Outcome::UpToDate);
-        }
-        let (repo, published) = (self.task.repo, &mut self.handover.published);
-        let sink = self.builds.sink;
         let source = Source {
-            repo,
+            repo: self.task.repo,
             commit: self.line.facts.commit.clone(),
             replace: &self.builds.settings.replace,
+            force: self.builds.settings.force,
         };
         // Before, as what is published is built.
         let sums = match self.builds.settings.sums {
             true => inbox.sums(members.len(), self.by)?,
             false => vec![],
         };
-        let before = *published;
-        sink.publish(&source, &parcels, published, self.by)?;
-        if *published == before {
-            return Ok(Outcome::UpToDate);
-        }
-        if self.builds.settings.sums {
-            let told = |it: &Parcel| Archived {
+        let (published, told) = (&mut self.handover.published, &mut self.line.facts.archives);
+        let mut note = |it: &Parcel| {
+            *published = published.saturating_add(1);
+            told.push(Archived {
                 file: it.filename(),
                 size: it.size,
                 sha256: sums.get(it.place).cloned().unwrap_or_default(),
-            };
-            self.line.facts.archives = parcels.iter().map(told).collect();
-            if let Some(log) = &self.container.log {
-                let line = |it: &Archived| format!("{}  {} bytes  {}", it.sha256, it.size, it.file);
-                let lines: Vec<_> = self.line.facts.archives.iter().map(line).collect();
-                log.line(&format!("\n=== published\n{}", lines.join("\n")));
+            });
+        };
+        let sink = self.builds.sink;
+        sink.publish(&source, &parcels, &mut note, self.by)?;
+        let archives = &self.line.facts.archives;
+        if archives.is_empty() {
+            return Ok(Outcome::UpToDate);
+        }
+        if let Some(log) = &self.container.log {
+            log.line("\n=== published");
+            for Archived { file, size, sha256 } in archives {
+                log.line(&format!("{sha256}  {size} bytes  {file}"));
             }
         }
         Ok(Outcome::Built)
