@@ -125,8 +125,6 @@ pub const DEEPEN: Script = builder("git fetch --unshallow", include_str!("script
 pub const TIDY: Script = builder("tidying up", include_str!("scripts/tidy.sh"));
 /// Looks into package archives.
 pub const ARCHIVES: Script = checker("listing the archives", include_str!("scripts/archives.sh"));
-/// Sums up package archives.
-pub const SUMS: Script = checker("sha256sum", include_str!("scripts/sums.sh"));
 /// Asks which names are official.
 pub const OFFICIAL: Script = checker("asking pacman", include_str!("scripts/official.sh"));
 /// Unpacks a compressed database.

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::Read;
 
+use crate::archive::Archive;
 use crate::error::{Error, Result};
 use crate::http::Deadline;
 use crate::inbox::Inbox;
@@ -19,8 +20,8 @@ pub const KINDS: [&str; 2] = ["files", "db"];
 
 /// What is to become of a database.
 pub enum Change<'a> {
-    /// These archives come in: their places in the inbox, and what they are called.
-    Add(&'a [(usize, String)]),
+    /// These archives come in.
+    Add(&'a [&'a Archive]),
     /// These packages go.
     Remove(&'a [PackageName]),
 }
@@ -48,11 +49,8 @@ pub fn change(inbox: &Inbox, old: [Option<File>; 2], change: &Change, by: Deadli
     match change {
         Change::Add(archives) => {
             args.push("add".to_owned());
-            args.extend(
-                archives
-                    .iter()
-                    .flat_map(|(place, name)| [place.to_string(), name.clone()]),
-            );
+            let args_of = |it: &&Archive| [it.place.to_string(), it.filename()];
+            args.extend(archives.iter().flat_map(args_of));
         }
         Change::Remove(names) => {
             args.push("remove".to_owned());

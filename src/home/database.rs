@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Read;
 
+use crate::archive::Archive;
 use crate::error::{Error, Result};
 use crate::tar::Members;
 use crate::text::one_line;
@@ -27,6 +28,18 @@ pub struct Package {
     pub filename: String,
     /// `%CSIZE%`: of the archive, in bytes.
     pub size: u64,
+}
+
+impl Package {
+    /// That of an archive which is published.
+    pub fn of(archive: &Archive) -> Package {
+        Package {
+            name: archive.name.to_string(),
+            version: archive.version.to_string(),
+            filename: archive.filename(),
+            size: archive.size,
+        }
+    }
 }
 
 /// What is in a database.

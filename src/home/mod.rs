@@ -12,6 +12,7 @@ mod staging;
 
 use std::path::Path;
 
+use crate::archive::Archive;
 use crate::docker::Container;
 use crate::error::Result;
 use crate::http::Deadline;
@@ -24,7 +25,6 @@ use crate::server::{self as client, Server};
 use crate::words::{Arch, PackageName, RepoName, Version};
 
 pub use folder::Folder;
-pub use publish::Parcel;
 
 /// Where a home is.
 pub enum Settings {
@@ -244,18 +244,18 @@ impl Sink<'_> {
     pub fn publish(
         &self,
         source: &Source,
-        parcels: &[Parcel],
-        note: &mut dyn FnMut(&Parcel),
+        archives: &[Archive],
+        note: &mut dyn FnMut(&Archive),
         by: Deadline,
     ) -> Result<()> {
         match self.home {
             Home::Server(home) => {
                 let shelf = self.on_server(home, &source.repo.publish_to);
-                shelf.publish(self.inbox, source.force, parcels, note, by)
+                shelf.publish(self.inbox, source.force, archives, note, by)
             }
             Home::Folder(home) => {
                 let shelf = home.shelf(self, &source.repo.publish_to);
-                let placed = publish::publish(&shelf, source, parcels, by)?;
+                let placed = publish::publish(&shelf, source, archives, by)?;
                 placed.into_iter().for_each(note);
                 Ok(())
             }

@@ -5,7 +5,6 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use super::Parcel;
 use crate::archive::Archive;
 use crate::error::{Error, Kind, Result};
 use crate::http::{Answer, Deadline, encode};
@@ -78,22 +77,22 @@ impl Shelf<'_> {
         &self,
         inbox: &Inbox,
         force: bool,
-        parcels: &[Parcel],
-        note: &mut dyn FnMut(&Parcel),
+        archives: &[Archive],
+        note: &mut dyn FnMut(&Archive),
         by: Deadline,
     ) -> Result<()> {
-        for parcel in parcels {
-            let Archive { name, version, .. } = parcel.archive;
+        for archive in archives {
+            let Archive { name, version, .. } = archive;
             let what = format!("{name}-{version}");
             let was_there = self.has(&what, Tries::while_there_is_time(by))?;
             if was_there && !force {
                 log::info!("{name} {version} is published already");
                 continue;
             }
-            parcel.announce(self.repo);
-            let open = || inbox.open(parcel.place, by);
-            self.upload(&what, was_there, open, parcel.size, by)?;
-            note(parcel);
+            archive.announce(self.repo);
+            let open = || inbox.open(archive.place, by);
+            self.upload(&what, was_there, open, archive.size, by)?;
+            note(archive);
         }
         Ok(())
     }

@@ -5,12 +5,11 @@ use std::time::Duration;
 use super::{Job, TIDYING};
 use crate::archive::Archive;
 use crate::error::{Error, Kind, Result};
-use crate::home::{Parcel, Source};
+use crate::home::Source;
 use crate::http::Deadline;
-use crate::inbox::{Inbox, called, ending};
+use crate::inbox::Listed;
 use crate::pkgbuild::Pkgbuild;
 use crate::report::{Archived, Failure, Outcome, Step, at};
-use crate::tar::Member;
 use crate::text::one_line;
 use crate::words::PackageName;
 
@@ -20,60 +19,42 @@ const GRACE: Duration = Duration::from_secs(600);
 impl Job<'_, '_> {
     /// Publishes the archives that are missing, or all if it was told so.
     pub fn publish(&mut self, pkgbuild: &Pkgbuild) -> Result<Outcome, Failure> {
-        let inbox = self.builds.sink.inbox;
         // What is built isn't to be lost to the clock.
         self.by = self.by.plus(GRACE);
-        let published = self.publish_from(inbox, pkgbuild);
-        if let Err(error) = inbox.empty(Deadline::after(TIDYING)) {
+        let published = self.publish_from_inbox(pkgbuild);
+        if let Err(error) = self.builds.sink.inbox.empty(Deadline::after(TIDYING)) {
             log::warn!("{error}");
         }
         published.map_err(at(Step::Publish))
     }
 
-    fn publish_from(&mut self, inbox: &Inbox, pkgbuild: &Pkgbuild) -> Result<Outcome> {
-        let members = inbox.carry(&self.container, self.by)?;
-        if members.is_empty() {
-            return Err(Error::unusable(
-                "looking for package archives",
-                "makepkg made none",
-            ));
+    fn publish_from_inbox(&mut self, pkgbuild: &Pkgbuild) -> Result<Outcome> {
+        let (sink, settings) = (self.builds.sink, self.builds.settings);
+        let carried = sink.inbox.carry(&self.container, self.by)?;
+        if carried.is_empty() {
+            let what = "looking for package archives";
+            return Err(Error::unusable(what, "makepkg made none"));
         }
-        let archives = self.checked(inbox, pkgbuild, &members)?;
-        let mut parcels = vec![];
-        let mut places: Vec<_> = archives.iter().zip(&members).enumerate().collect();
+        let listed = sink.inbox.list(carried, settings.sums, self.by)?;
+        let mut archives = self.checked(&listed, pkgbuild)?;
         // What the next run looks for comes last: then all else is there, too.
-        places.sort_by_key(|(_, (archive, _))| pkgbuild.names.contains(&archive.name));
-        for (place, (archive, member)) in places {
-            let (size, ending) = (member.size, ending(member));
-            parcels.push(Parcel {
-                place,
-                archive,
-                size,
-                ending,
-            });
-        }
+        archives.sort_by_key(|it| pkgbuild.names.contains(&it.name));
         let source = Source {
             repo: self.task.repo,
             commit: self.line.facts.commit.clone(),
-            replace: &self.builds.settings.replace,
-            force: self.builds.settings.force,
-        };
-        // Before, as what is published is built.
-        let sums = match self.builds.settings.sums {
-            true => inbox.sums(members.len(), self.by)?,
-            false => vec![],
+            replace: &settings.replace,
+            force: settings.force,
         };
         let (published, told) = (&mut self.handover.published, &mut self.line.facts.archives);
-        let mut note = |it: &Parcel| {
+        let mut note = |it: &Archive| {
             *published = published.saturating_add(1);
             told.push(Archived {
                 file: it.filename(),
                 size: it.size,
-                sha256: sums.get(it.place).cloned().unwrap_or_default(),
+                sha256: it.sha256.clone(),
             });
         };
-        let sink = self.builds.sink;
-        sink.publish(&source, &parcels, &mut note, self.by)?;
+        sink.publish(&source, &archives, &mut note, self.by)?;
         let archives = &self.line.facts.archives;
         if archives.is_empty() {
             return Ok(Outcome::UpToDate);
@@ -87,27 +68,18 @@ impl Job<'_, '_> {
         Ok(Outcome::Built)
     }
 
-    /// The archives in the inbox, in its order, if each of them may be published.
-    fn checked(
-        &self,
-        inbox: &Inbox,
-        pkgbuild: &Pkgbuild,
-        members: &[Member],
-    ) -> Result<Vec<Archive>> {
+    /// The archives, if each of them may be published.
+    fn checked(&self, listed: &[Listed], pkgbuild: &Pkgbuild) -> Result<Vec<Archive>> {
         let mut archives: Vec<Archive> = vec![];
-        for (listed, member) in inbox.list(members.len(), self.by)?.iter().zip(members) {
-            let bad = |why: String| Error::unusable(called(member), why);
-            if listed.names != ".PKGINFO" {
-                let names = one_line(&listed.names, 100);
-                return Err(bad(format!("it has not one .PKGINFO, but: {names}")));
-            }
-            let archive = Archive::check(&listed.pkginfo, pkgbuild, self.builds.sink.arch);
-            let archive = archive.map_err(|error| bad(error.to_string()))?;
+        for it in listed {
+            let during = |error: Error| error.during(one_line(&it.file, 300));
+            let archive = Archive::check(it, pkgbuild, self.builds.sink.arch).map_err(during)?;
             if archives.iter().any(|other| other.name == archive.name) {
-                return Err(bad(format!("there are two archives of {}", archive.name)));
+                let why = format!("there are two archives of {}", archive.name);
+                return Err(during(Error::new(Kind::Unusable, why)));
             }
-            self.may_replace(inbox, pkgbuild, &archive.replaces)
-                .map_err(|error| error.during(called(member)))?;
+            let may_replace = self.may_replace(pkgbuild, &archive.replaces);
+            may_replace.map_err(during)?;
             archives.push(archive);
         }
         Ok(archives)
@@ -115,7 +87,7 @@ impl Job<'_, '_> {
 
     /// Refuses to replace what another entry has, in this run or in the repository: on each machine that has that,
     /// pacman would remove it and install this instead.
-    fn may_replace(&self, inbox: &Inbox, pkgbuild: &Pkgbuild, names: &[PackageName]) -> Result<()> {
+    fn may_replace(&self, pkgbuild: &Pkgbuild, names: &[PackageName]) -> Result<()> {
         if names.is_empty() {
             return Ok(());
         }
@@ -141,7 +113,7 @@ impl Job<'_, '_> {
         let Some(database) = self.builds.sink.database(&repo.publish_to, self.by)? else {
             return Ok(());
         };
-        for owned in inbox.owners(&database, names, self.by)? {
+        for owned in self.builds.sink.inbox.owners(&database, names, self.by)? {
             if owned.pkgbase != pkgbuild.pkgbase.as_str() {
                 let pkgbase = one_line(&owned.pkgbase, 100);
                 return bad(
