@@ -20,6 +20,8 @@ pub struct Archive {
     pub sha256: String,
     /// `pkgname` of its `.PKGINFO`.
     pub name: PackageName,
+    /// The pkgbase of its PKGBUILD, which makepkg writes into each.
+    pub base: PackageName,
     /// `pkgver` of its `.PKGINFO`, which is the full version.
     pub version: Version,
     /// `arch` of its `.PKGINFO`: the one that is built for, or `any`.
@@ -126,6 +128,7 @@ impl Archive {
             size: listed.size,
             sha256: listed.sha256.clone(),
             name,
+            base: pkgbuild.pkgbase.clone(),
             version,
             arch: value("arch").parse()?,
             replaces,

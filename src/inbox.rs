@@ -3,12 +3,12 @@
 //! checked is what is sent. Not here: what an archive has to be (`archive`).
 
 use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::Read;
 
 use crate::docker::Container;
 use crate::error::{Error, Kind, Result};
 use crate::http::Deadline;
-use crate::sandbox::{ARCHIVES, EMPTY, OFFICIAL, OWNER, Script};
+use crate::sandbox::{ARCHIVES, EMPTY, OFFICIAL, Script};
 use crate::tar::{Bounds, Carrier, Member, Members, Own, of_files};
 use crate::words::{PackageName, RepoName};
 
@@ -50,16 +50,6 @@ pub struct Listed {
     pub pkginfo: String,
     /// The SHA-256 of its bytes, in hexadecimal digits, if that is to be told.
     pub sha256: String,
-}
-
-/// A package in a repository's database.
-pub struct Owned {
-    /// What it is called.
-    pub name: String,
-    /// The pkgbase that it was made of.
-    pub pkgbase: String,
-    /// Its version there.
-    pub version: String,
 }
 
 impl Inbox<'_> {
@@ -175,34 +165,6 @@ impl Inbox<'_> {
         let printed = self.ask(&OFFICIAL, &[&[repo.as_str()], &args[..]].concat(), by)?;
         let is_official = |name: &&PackageName| !printed.lines().any(|it| it == name.as_str());
         Ok(names.iter().filter(is_official).collect())
-    }
-
-    /// Of these packages, those that are in a repository's database.
-    ///
-    /// # Errors
-    /// A database that can't be read.
-    pub fn owners(
-        &self,
-        database: &[u8],
-        names: &[PackageName],
-        by: Deadline,
-    ) -> Result<Vec<Owned>> {
-        let (path, size) = (self.path("database"), database.len() as u64);
-        let own: Own = ("database".to_owned(), size, Box::new(Cursor::new(database)));
-        self.container
-            .unpack(FOLDER, &mut of_files(vec![own]), by)?;
-        let args: Vec<&str> = names.iter().map(PackageName::as_str).collect();
-        let printed = self.ask(&OWNER, &[&[path.as_str()], &args[..]].concat(), by)?;
-        let owned = |line: &str| {
-            let mut words = line.split(' ').map(str::to_owned);
-            let (name, pkgbase, version) = (words.next()?, words.next()?, words.next()?);
-            Some(Owned {
-                name,
-                pkgbase,
-                version,
-            })
-        };
-        Ok(printed.lines().filter_map(owned).collect())
     }
 
     /// What a script of the checker's prints. It is ended with us.

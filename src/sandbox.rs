@@ -131,8 +131,6 @@ pub const OFFICIAL: Script = checker("asking pacman", include_str!("scripts/offi
 pub const PLAIN: Script = checker("unpacking the database", include_str!("scripts/plain.sh"));
 /// Changes a database.
 pub const DATABASE: Script = checker("repo-add", include_str!("scripts/database.sh"));
-/// Looks up whose packages are in a database.
-pub const OWNER: Script = checker("reading the database", include_str!("scripts/owner.sh"));
 
 impl Script {
     /// The command that runs it with these arguments, in its user's home.

@@ -7,8 +7,9 @@ use std::io::Read;
 use crate::archive::Archive;
 use crate::error::{Error, Result};
 use crate::http::Deadline;
-use crate::inbox::Inbox;
+use crate::inbox::{self, Inbox};
 use crate::sandbox::{DATABASE, PLAIN};
+use crate::tar::{Own, of_files};
 use crate::words::PackageName;
 
 /// Where the checker makes new ones, in the lock's container.
@@ -26,12 +27,19 @@ pub enum Change<'a> {
     Remove(&'a [PackageName]),
 }
 
-/// What is in a database that is compressed.
+/// What is in a database that is compressed, of so many bytes.
 ///
 /// # Errors
 /// One that can't be read; those of the engine.
-pub fn plain(inbox: &Inbox, compressed: File, by: Deadline) -> Result<impl Read + use<>> {
-    inbox.put(vec![("database", Some(compressed))], by)?;
+pub fn plain(
+    inbox: &Inbox,
+    compressed: &mut dyn Read,
+    size: u64,
+    by: Deadline,
+) -> Result<impl Read + use<>> {
+    let own: Own = ("database".to_owned(), size, Box::new(compressed));
+    let mut tar = of_files(vec![own]);
+    inbox.container.unpack(inbox::FOLDER, &mut tar, by)?;
     let database = inbox.path("database");
     let script = PLAIN.with([database.as_str(), UNPACKED]);
     inbox.container.run(&script, by)?;

@@ -266,7 +266,8 @@ impl Shelf<'_> {
         if read.is_ok() && is_tar {
             return Ok(Some(Box::new(file)));
         }
-        let unpacked = plain(self.inbox, file, by);
+        let size = file.metadata().map_err(failed_to("reading", &path))?.len();
+        let unpacked = plain(self.inbox, &mut file, size, by);
         let unpacked =
             unpacked.map_err(|error| error.during(format!("{} is no database", path.display())));
         Ok(Some(Box::new(unpacked?)))
@@ -287,7 +288,10 @@ impl Shelf<'_> {
     }
 
     /// Reads its database, unless it is the one that was read last: each is a file of its own, that is never changed.
-    fn latest(&self, by: Deadline) -> Result<Rc<Database>> {
+    ///
+    /// # Errors
+    /// Those of [`Shelf::read`].
+    pub fn latest(&self, by: Deadline) -> Result<Rc<Database>> {
         let path = self.dir.join(self.file("db"));
         let found = path.metadata().ok().map(|it| {
             let (seconds, rest) = (it.mtime().unsigned_abs(), it.mtime_nsec().unsigned_abs());

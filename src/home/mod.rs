@@ -10,7 +10,9 @@ mod records;
 pub mod server;
 mod staging;
 
+use std::hash::RandomState;
 use std::path::Path;
+use std::rc::Rc;
 
 use crate::archive::Archive;
 use crate::docker::Container;
@@ -24,7 +26,8 @@ use crate::retry::Tries;
 use crate::server::{self as client, Server};
 use crate::words::{Arch, PackageName, RepoName, Version};
 
-pub use folder::Folder;
+use self::database::Database;
+pub use self::folder::Folder;
 
 /// Where a home is.
 pub enum Settings {
@@ -219,6 +222,24 @@ impl Sink<'_> {
         match self.home {
             Home::Server(home) => self.on_server(home, repo).database(by),
             Home::Folder(home) => home.shelf(self, repo).database(by),
+        }
+    }
+
+    /// The packages of a repository; none before its first.
+    ///
+    /// # Errors
+    /// Those of [`Sink::database`]; a database that can't be read.
+    pub fn packages(&self, repo: &RepoName, by: Deadline) -> Result<Rc<Database>> {
+        match self.home {
+            Home::Server(home) => {
+                let Some(packed) = self.on_server(home, repo).database(by)? else {
+                    return Ok(Rc::default());
+                };
+                let size = packed.len() as u64;
+                let plain = change::plain(self.inbox, &mut packed.as_slice(), size, by)?;
+                Database::read(plain, &RandomState::new()).map(Rc::new)
+            }
+            Home::Folder(home) => home.shelf(self, repo).latest(by),
         }
     }
 

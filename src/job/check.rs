@@ -33,15 +33,13 @@ impl Job<'_, '_> {
     pub fn would_build(&mut self, pkgbuild: &Pkgbuild) -> Result<Outcome, Failure> {
         self.refuse_official(pkgbuild)?;
         self.could_install(pkgbuild)?;
-        let (sink, inbox) = (self.builds.sink, self.builds.sink.inbox);
-        let published = || -> Result<Option<String>> {
-            let Some(database) = sink.database(&self.task.repo.publish_to, self.by)? else {
-                return Ok(None);
-            };
-            let owned = inbox.owners(&database, &pkgbuild.names, self.by)?;
-            Ok(owned.first().map(|it| one_line(&it.version, 100)))
-        };
-        self.line.facts.published = published().map_err(at(Step::Check))?;
+        let (sink, repo) = (self.builds.sink, &self.task.repo.publish_to);
+        let published = sink.packages(repo, self.by).map_err(at(Step::Check))?;
+        let found = pkgbuild
+            .names
+            .iter()
+            .find_map(|it| published.find(it.as_str()));
+        self.line.facts.published = found.map(|it| one_line(&it.version, 100));
         // For those that depend on it.
         let would_be_built = &mut self.handover.would_be_built;
         would_be_built.extend(pkgbuild.names.iter().cloned());

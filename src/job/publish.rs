@@ -95,32 +95,23 @@ impl Job<'_, '_> {
             let why = "it replaces packages, and not all entries of the list have been looked at";
             return Err(Error::new(Kind::Early, why));
         }
-        let repo = self.task.repo;
-        let bad = |name: &PackageName, why: String| {
-            Err(Error::unusable(format!("it replaces {name}"), why))
-        };
-        for name in names {
-            if let Some(owner) = self.handover.owners.other(repo, name) {
-                return bad(name, format!("that belongs to {}", owner.name()));
-            }
-        }
+        let (repo, sink) = (self.task.repo, self.builds.sink);
         let texts: Vec<&str> = names.iter().map(PackageName::as_str).collect();
-        let others = self.builds.sink.must_not_be_anothers(repo, &texts);
+        let others = sink.must_not_be_anothers(repo, &texts);
         others.map_err(|error| error.during("what it replaces"))?;
-        if let Some(name) = self.official(names)? {
-            return bad(name, "that is official (see --replace)".to_owned());
-        }
-        let Some(database) = self.builds.sink.database(&repo.publish_to, self.by)? else {
-            return Ok(());
-        };
-        for owned in self.builds.sink.inbox.owners(&database, names, self.by)? {
-            if owned.pkgbase != pkgbuild.pkgbase.as_str() {
-                let pkgbase = one_line(&owned.pkgbase, 100);
-                return bad(
-                    &owned.name.parse()?,
-                    format!("that is published, and of {pkgbase}"),
-                );
-            }
+        let official = self.official(names)?;
+        let published = sink.packages(&repo.publish_to, self.by)?;
+        for name in names {
+            let owner = self.handover.owners.other(repo, name);
+            let found = published.find(name.as_str());
+            let others = found.filter(|it| it.base != pkgbuild.pkgbase.as_str());
+            let why = match (owner, others) {
+                (Some(owner), _) => format!("that belongs to {}", owner.name()),
+                (_, Some(it)) => format!("that is published, and of {}", one_line(&it.base, 100)),
+                _ if official == Some(name) => "that is official (see --replace)".to_owned(),
+                _ => continue,
+            };
+            return Err(Error::unusable(format!("it replaces {name}"), why));
         }
         Ok(())
     }
