@@ -124,16 +124,14 @@ impl Folder {
         let mut gone = vec![];
         let ours = self.places()?.into_iter().filter(|(_, its)| its == arch);
         for (repo, _) in ours {
-            for (name, record) in Records::read(&self.dir(&repo, arch))?.packages() {
+            for (name, record) in Records::read(&self.dir(&repo, arch))?.packages {
                 let key = &record.entry;
                 let may_be_made = listed.may_have(&repo, key) && !owners.have_read(&repo, key);
-                if !may_be_made && !owners.have(&repo, name) {
-                    let (repo, name) = (repo.clone(), name.parse()?);
-                    let version = record.version.clone();
+                if !may_be_made && !owners.have(&repo, &name) {
                     gone.push(Gone {
-                        repo,
-                        name,
-                        version,
+                        repo: repo.clone(),
+                        name: name.parse()?,
+                        version: record.version,
                     });
                 }
             }

@@ -37,7 +37,7 @@ pub struct Section<'s> {
 impl Section<'_> {
     /// Whether there is nothing to be shown.
     pub fn is_empty(&self) -> bool {
-        self.database.packages().next().is_none() && self.records.failures().is_empty()
+        self.database.packages().next().is_none() && self.records.failures.is_empty()
     }
 }
 
@@ -76,14 +76,14 @@ fn section(dir: &Path, section: &Section) -> String {
          address of this page in place of file://{file}:</p>\n\
          <pre>[{repo}]\nServer = file://{file}/$repo/$arch\nSigLevel = {level}</pre>\n"
     );
-    if !records.failures().is_empty() {
+    if !records.failures.is_empty() {
         html += "<h3>Not built by the last run</h3>\n<table><tbody>\n";
-        html.extend(records.failures().iter().map(|it| failure(dir, it)));
+        html.extend(records.failures.iter().map(|it| failure(dir, it)));
         html += "</tbody></table>\n";
     }
     html += "<table><thead><tr><th>Package</th><th>Version</th><th>Size</th><th>Built</th><th>From</th></tr></thead><tbody>\n";
     for package in section.database.packages() {
-        let record = records.find(&package.name);
+        let record = records.packages.get(&package.name);
         html += &format!(
             "<tr><td class=\"name\">{}</td><td data-what=\"version\">{}</td><td data-what=\"size\">{}</td>{}</tr>\n",
             escaped(&package.name),

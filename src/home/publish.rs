@@ -102,7 +102,7 @@ pub fn remove(shelf: &Shelf, gone: &[Gone], by: Deadline) -> Result<()> {
     let mut records = shelf.records()?;
     // Another machine may have published one since.
     let is_gone_still = |it: &&Gone| {
-        let record = records.find(it.name.as_str());
+        let record = records.packages.get(it.name.as_str());
         record.is_some_and(|record| record.version == it.version)
     };
     let gone: Vec<Gone> = gone.iter().filter(is_gone_still).cloned().collect();
@@ -130,7 +130,7 @@ pub fn remove(shelf: &Shelf, gone: &[Gone], by: Deadline) -> Result<()> {
     for Gone { name, .. } in &gone {
         let mut files = records.files(name.as_str()).iter();
         files.try_for_each(|it| staging.remove(it))?;
-        records.forget(name.as_str());
+        records.packages.remove(name.as_str());
     }
     save(&records, &staging)
 }
@@ -165,7 +165,8 @@ fn may_be_placed(
         let why = "it is published, and is never replaced by other bytes under the same name";
         return bad(why, "raise pkgrel");
     }
-    let version = records.find(name).and_then(|it| it.version.as_ref());
+    let record = records.packages.get(name);
+    let version = record.and_then(|it| it.version.as_ref());
     if version == Some(&archive.version.to_string()) {
         let why = "it was published, and somebody has taken it out of the database";
         return bad(why, "put it back with repo-add, or raise pkgrel");

@@ -104,8 +104,8 @@ impl Job<'_, '_> {
         for name in names {
             let owner = self.handover.owners.other(repo, name);
             let found = published.find(name.as_str());
-            let others = found.filter(|it| it.base != pkgbuild.pkgbase.as_str());
-            let why = match (owner, others) {
+            let other = found.filter(|it| it.base != pkgbuild.pkgbase.as_str());
+            let why = match (owner, other) {
                 (Some(owner), _) => format!("that belongs to {}", owner.name()),
                 (_, Some(it)) => format!("that is published, and of {}", one_line(&it.base, 100)),
                 _ if official == Some(name) => "that is official (see --replace)".to_owned(),
