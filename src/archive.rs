@@ -1,24 +1,35 @@
 //! What an archive has to be to be published: one of its PKGBUILD's packages, and nothing else. It is read as the server
-//! and pacman read it. Not here: how its bytes get here (`inbox`), and where they go (`home`).
+//! and pacman read it. Not here: how it gets here (`inbox`), and where it goes (`home`).
 
 use std::collections::HashMap;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::inbox::Listed;
 use crate::pkgbuild::Pkgbuild;
 use crate::text::one_line;
-use crate::words::{Arch, PackageName, Version};
+use crate::words::{Arch, PackageName, RepoName, Version};
 
-/// A package archive that may be published.
+/// A package archive in the inbox that may be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Archive {
+    /// Its place there.
+    pub place: usize,
+    /// In bytes.
+    pub size: u64,
+    /// The SHA-256 of its bytes, if that is to be told.
+    pub sha256: String,
     /// `pkgname` of its `.PKGINFO`.
     pub name: PackageName,
+    /// The pkgbase of its PKGBUILD, which makepkg writes into each.
+    pub base: PackageName,
     /// `pkgver` of its `.PKGINFO`, which is the full version.
     pub version: Version,
     /// `arch` of its `.PKGINFO`: the one that is built for, or `any`.
-    pub arch: Arch,
+    arch: Arch,
     /// `replaces` of its `.PKGINFO`, without versions: what pacman removes when it is installed.
     pub replaces: Vec<PackageName>,
+    /// What stands behind `.pkg.tar` in what it is called: `.zst`, or nothing.
+    ending: String,
 }
 
 /// The keys that makepkg 6 and 7 write into a `.PKGINFO`, by what they hold (makepkg, `write_pkginfo`). Those that stand
@@ -49,13 +60,19 @@ const TEXTS: [&str; 9] = [
 const MAX_LINE: usize = 16 * 1024;
 
 impl Archive {
-    /// Reads a `.PKGINFO` as the server does, each line split at its first `=` and trimmed, and checks it against the
+    /// Reads its `.PKGINFO` as the server does, each line split at its first `=` and trimmed, and checks it against the
     /// PKGBUILD that it is of.
     ///
     /// # Errors
     /// Whatever makes it something else than makepkg's, or than that PKGBUILD's.
-    pub fn check(pkginfo: &str, pkgbuild: &Pkgbuild, arch: &Arch) -> Result<Archive> {
+    pub fn check(listed: &Listed, pkgbuild: &Pkgbuild, arch: &Arch) -> Result<Archive> {
         let bad = |what: &str, why: &str| Err(Error::unusable(one_line(what, 100), why));
+        if listed.names != ".PKGINFO" {
+            let names = one_line(&listed.names, 100);
+            let why = format!("it has not one .PKGINFO, but: {names}");
+            return Err(Error::new(Kind::Unusable, why));
+        }
+        let pkginfo = &listed.pkginfo;
         if pkginfo.split('\n').any(|line| line.len() > MAX_LINE) {
             return bad("a line of its .PKGINFO", "is longer than 16 KiB");
         }
@@ -96,8 +113,7 @@ impl Archive {
         let value = |key| once.get(key).copied().unwrap_or("");
         let (name, version): (PackageName, Version) =
             (value("pkgname").parse()?, value("pkgver").parse()?);
-        let debug = format!("{}-debug", pkgbuild.pkgbase);
-        if !pkgbuild.names.contains(&name) && name.as_str() != debug {
+        if !pkgbuild.names.contains(&name) && name.as_str() != pkgbuild.debug() {
             return bad(name.as_str(), "is not a package of this PKGBUILD");
         }
         if version != pkgbuild.version()? || version.to_string() != value("pkgver") {
@@ -106,12 +122,30 @@ impl Archive {
         if !["any", arch.as_str()].contains(&value("arch")) {
             return bad(value("arch"), "is not the architecture that is built for");
         }
+        let ending = listed.file.rsplit_once(".pkg.tar");
         Ok(Archive {
+            place: listed.place,
+            size: listed.size,
+            sha256: listed.sha256.clone(),
             name,
+            base: pkgbuild.pkgbase.clone(),
             version,
             arch: value("arch").parse()?,
             replaces,
+            ending: ending.map_or("", |(_, ending)| ending).to_owned(),
         })
+    }
+
+    /// What it is called where it is published, of parts that were checked.
+    pub fn filename(&self) -> String {
+        let (name, version, arch) = (&self.name, &self.version, &self.arch);
+        format!("{name}-{version}-{arch}.pkg.tar{}", self.ending)
+    }
+
+    /// Says that it is published now.
+    pub fn announce(&self, repo: &RepoName) {
+        let (name, version, size) = (&self.name, &self.version, self.size);
+        log::info!("publishing {name} {version} ({size} bytes) to {repo}");
     }
 }
 
@@ -122,7 +156,13 @@ mod tests {
     fn check(pkginfo: &str) -> Result<Archive> {
         let pkgbuild = b"\0\0base\x001\x002.0\x001\x002\0foo\0bar\x000\x000\0";
         let pkgbuild = crate::pkgbuild::parse(pkgbuild).unwrap();
-        Archive::check(pkginfo, &pkgbuild, &"x86_64".parse().unwrap())
+        let listed = Listed {
+            file: "x.pkg.tar.zst".to_owned(),
+            names: ".PKGINFO".to_owned(),
+            pkginfo: pkginfo.to_owned(),
+            ..Listed::default()
+        };
+        Archive::check(&listed, &pkgbuild, &"x86_64".parse().unwrap())
     }
 
     const GOOD: &str = "# Generated by makepkg 7.1.0\npkgname = foo\npkgbase = base\nxdata = pkgtype=split\n\
@@ -136,6 +176,7 @@ mod tests {
             (archive.name.as_str(), archive.version.to_string()),
             ("foo", "1:2.0-1".to_owned())
         );
+        assert_eq!(archive.filename(), "foo-1:2.0-1-any.pkg.tar.zst");
         assert_eq!(archive.replaces, ["old".parse().unwrap()]);
         let debug = GOOD.replace("pkgname = foo", "pkgname = base-debug");
         assert!(check(&debug).is_ok());

@@ -1,8 +1,6 @@
 //! A repository, brought into a container: by whom a build is begun, and a review. Not here: what becomes of it there (`job`,
 //! `review`).
 
-use std::num::ParseIntError;
-
 use crate::docker::{Container, Exec};
 use crate::error::Result;
 use crate::http::Deadline;
@@ -11,7 +9,7 @@ use crate::report::ToReview;
 use crate::sandbox::{CLONE, CLONE_AND_READ, READ};
 use crate::words::Commit;
 
-/// What is wanted of a repository, in the words of `scripts/clone.sh`.
+/// What is wanted of a repository. Each is called by its name in lower case in `scripts/clone.sh`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// The newest commit.
@@ -22,17 +20,6 @@ pub enum Wanted {
     Decide,
     /// No files, so nothing is read.
     Objects,
-}
-
-impl Wanted {
-    fn word(self) -> &'static str {
-        match self {
-            Wanted::Tip => "tip",
-            Wanted::Approved => "approved",
-            Wanted::Decide => "decide",
-            Wanted::Objects => "objects",
-        }
-    }
 }
 
 /// What was brought. Commits are those of a Git repository; of a PKGBUILD that is downloaded, the SHA-256 takes their place if
@@ -74,11 +61,11 @@ pub fn begin<'c>(
         RepoKind::Git => "git",
         RepoKind::Pkgbuild => "pkgbuild",
     };
-    let (dir, wanted) = (dir(repo), wanted.word());
+    let (dir, wanted) = (dir(repo), format!("{wanted:?}").to_lowercase());
     let approved = approved.map_or("", Commit::as_str);
     let (url, branch) = (&repo.url, &repo.branch);
     let args = [
-        &dir, READ.text, url, branch, kind, wanted, approved, counted,
+        &dir, READ.text, url, branch, kind, &wanted, approved, counted,
     ];
     container.ask(&CLONE_AND_READ.with(args), by)
 }
@@ -103,11 +90,7 @@ impl Brought {
     pub fn read(exec: &mut Exec) -> Result<Brought> {
         let commit = exec.field()?.parse().ok();
         let tip = exec.field()?.parse().ok();
-        let count: Result<u64, ParseIntError> = exec.field()?.parse();
-        Ok(Brought {
-            commit,
-            tip,
-            count: count.ok(),
-        })
+        let count = exec.field()?.parse().ok();
+        Ok(Brought { commit, tip, count })
     }
 }

@@ -3,14 +3,13 @@
 //! checked is what is sent. Not here: what an archive has to be (`archive`).
 
 use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::Read;
 
 use crate::docker::Container;
 use crate::error::{Error, Kind, Result};
 use crate::http::Deadline;
-use crate::sandbox::{ARCHIVES, EMPTY, OFFICIAL, OWNER, SUMS, Script};
+use crate::sandbox::{ARCHIVES, EMPTY, OFFICIAL, Script};
 use crate::tar::{Bounds, Carrier, Member, Members, Own, of_files};
-use crate::text::one_line;
 use crate::words::{PackageName, RepoName};
 
 /// The folder, which root owns. A build's container has it, too, for what is lent to it.
@@ -36,22 +35,21 @@ pub struct Inbox<'a> {
     pub container: &'a Container<'a>,
 }
 
-/// What an archive has for a `.PKGINFO`.
+/// An archive in the inbox, and what was found in it.
+#[derive(Default)]
 pub struct Listed {
-    /// The names that could be taken for it, a line each.
+    /// Its place.
+    pub place: usize,
+    /// What the build calls it.
+    pub file: String,
+    /// In bytes.
+    pub size: u64,
+    /// The names in it that could be taken for its `.PKGINFO`, a line each.
     pub names: String,
-    /// Its text.
+    /// The text of that.
     pub pkginfo: String,
-}
-
-/// A package in a repository's database.
-pub struct Owned {
-    /// What it is called.
-    pub name: String,
-    /// The pkgbase that it was made of.
-    pub pkgbase: String,
-    /// Its version there.
-    pub version: String,
+    /// The SHA-256 of its bytes, in hexadecimal digits, if that is to be told.
+    pub sha256: String,
 }
 
 impl Inbox<'_> {
@@ -75,37 +73,33 @@ impl Inbox<'_> {
         Ok(carrier.carried)
     }
 
-    /// Looks into so many archives.
+    /// Looks into the archives that were carried, and sums them up if that is to be told.
     ///
     /// # Errors
     /// An archive that can't be read.
-    pub fn list(&self, count: usize, by: Deadline) -> Result<Vec<Listed>> {
-        let printed = self.ask(&ARCHIVES, &[FOLDER, &count.to_string()], by)?;
+    pub fn list(&self, carried: Vec<Member>, sums: bool, by: Deadline) -> Result<Vec<Listed>> {
+        let count = carried.len().to_string();
+        let sums = if sums { "sums" } else { "" };
+        let printed = self.ask(&ARCHIVES, &[FOLDER, &count, sums], by)?;
         let mut fields = printed.split_terminator('\0').map(str::to_owned);
         let mut listed = vec![];
-        while let (Some(names), Some(pkginfo)) = (fields.next(), fields.next()) {
-            listed.push(Listed { names, pkginfo });
+        for (place, member) in carried.into_iter().enumerate() {
+            let mut field = || {
+                let ended = || Error::new(Kind::Lost, "the list of archives ended early");
+                fields.next().ok_or_else(ended)
+            };
+            listed.push(Listed {
+                place,
+                file: file_name(&member).to_owned(),
+                size: member.size,
+                names: field()?,
+                pkginfo: field()?,
+                sha256: field()?,
+            });
         }
-        match listed.len() == count {
-            true => Ok(listed),
-            false => Err(Error::new(Kind::Lost, "the list of archives ended early")),
-        }
-    }
-
-    /// The SHA-256 of so many archives, in hexadecimal digits.
-    ///
-    /// # Errors
-    /// Those of the script.
-    pub fn sums(&self, count: usize, by: Deadline) -> Result<Vec<String>> {
-        let printed = self.ask(&SUMS, &[FOLDER, &count.to_string()], by)?;
-        let sum = |line: &str| line.split(' ').next().map(str::to_owned);
-        let sums: Vec<String> = printed.lines().filter_map(sum).collect();
-        match sums.len() == count {
-            true => Ok(sums),
-            false => Err(Error::unusable(
-                "sha256sum",
-                "it gave another number of sums",
-            )),
+        match fields.next() {
+            None => Ok(listed),
+            Some(_) => Err(Error::new(Kind::Lost, "the list of archives goes on")),
         }
     }
 
@@ -173,34 +167,6 @@ impl Inbox<'_> {
         Ok(names.iter().filter(is_official).collect())
     }
 
-    /// Of these packages, those that are in a repository's database.
-    ///
-    /// # Errors
-    /// A database that can't be read.
-    pub fn owners(
-        &self,
-        database: &[u8],
-        names: &[PackageName],
-        by: Deadline,
-    ) -> Result<Vec<Owned>> {
-        let (path, size) = (self.path("database"), database.len() as u64);
-        let own: Own = ("database".to_owned(), size, Box::new(Cursor::new(database)));
-        self.container
-            .unpack(FOLDER, &mut of_files(vec![own]), by)?;
-        let args: Vec<&str> = names.iter().map(PackageName::as_str).collect();
-        let printed = self.ask(&OWNER, &[&[path.as_str()], &args[..]].concat(), by)?;
-        let owned = |line: &str| {
-            let mut words = line.split(' ').map(str::to_owned);
-            let (name, pkgbase, version) = (words.next()?, words.next()?, words.next()?);
-            Some(Owned {
-                name,
-                pkgbase,
-                version,
-            })
-        };
-        Ok(printed.lines().filter_map(owned).collect())
-    }
-
     /// What a script of the checker's prints. It is ended with us.
     fn ask(&self, script: &Script, args: &[&str], by: Deadline) -> Result<String> {
         let seconds = by.left().as_secs().saturating_add(1).to_string();
@@ -227,18 +193,6 @@ fn is_archive(member: &Member) -> bool {
 /// What a file in PKGDEST is called: the engine says in which folder.
 fn file_name(member: &Member) -> &str {
     member.name.strip_prefix("./").unwrap_or(&member.name)
-}
-
-/// What stands behind `.pkg.tar` in what an archive is called: `.zst`, or nothing.
-pub fn ending(member: &Member) -> &str {
-    file_name(member)
-        .rsplit_once(".pkg.tar")
-        .map_or("", |(_, ending)| ending)
-}
-
-/// What messages call an archive.
-pub fn called(member: &Member) -> String {
-    one_line(file_name(member), 300)
 }
 
 #[cfg(test)]

@@ -40,6 +40,11 @@ impl Pkgbuild {
     pub fn version(&self) -> Result<Version> {
         Version::new(&self.epoch, &self.pkgver, &self.pkgrel).map_err(unreadable)
     }
+
+    /// What makepkg calls the package with the debug symbols of all of them.
+    pub fn debug(&self) -> String {
+        format!("{}-debug", self.pkgbase)
+    }
 }
 
 /// Takes what `scripts/read.sh` prints.

@@ -125,16 +125,12 @@ pub const DEEPEN: Script = builder("git fetch --unshallow", include_str!("script
 pub const TIDY: Script = builder("tidying up", include_str!("scripts/tidy.sh"));
 /// Looks into package archives.
 pub const ARCHIVES: Script = checker("listing the archives", include_str!("scripts/archives.sh"));
-/// Sums up package archives.
-pub const SUMS: Script = checker("sha256sum", include_str!("scripts/sums.sh"));
 /// Asks which names are official.
 pub const OFFICIAL: Script = checker("asking pacman", include_str!("scripts/official.sh"));
 /// Unpacks a compressed database.
 pub const PLAIN: Script = checker("unpacking the database", include_str!("scripts/plain.sh"));
 /// Changes a database.
 pub const DATABASE: Script = checker("repo-add", include_str!("scripts/database.sh"));
-/// Looks up whose packages are in a database.
-pub const OWNER: Script = checker("reading the database", include_str!("scripts/owner.sh"));
 
 impl Script {
     /// The command that runs it with these arguments, in its user's home.

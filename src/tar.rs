@@ -140,7 +140,8 @@ fn padding(size: u64) -> u64 {
     size.next_multiple_of(BLOCK).saturating_sub(size)
 }
 
-/// The header of a regular file of root's, which nobody may change (kind `0`), or of what is said about the next one (`x`).
+/// The header of a regular file of root's, which nobody may change (kind `0`), or of what is said about the next one (`x`). The
+/// name is of ASCII characters, and at most 100.
 fn header(name: &str, size: u64, kind: char) -> Vec<u8> {
     let with = |checksum: &str| {
         let ids_and_size = format!("0000444\0{0:07}\0{0:07}\0{size:011o}\0{0:011}\0", 0);
@@ -161,8 +162,8 @@ pub fn of_files<'a>(files: Vec<Own<'a>>) -> Box<dyn Read + 'a> {
     let mut tar: Box<dyn Read + 'a> = Box::new(std::io::empty());
     for (name, size, bytes) in files {
         let mut before = vec![];
-        // A name that is longer than its field stands in an extended header, which has its own length in it.
-        if name.len() > 100 {
+        // A name that its field can't hold stands in an extended header, which has its own length in it.
+        if name.len() > 100 || !name.is_ascii() {
             let record = |length: usize| format!("{length} path={name}\n");
             let length = (0..9).fold(0, |length, _| record(length).len());
             let record = record(length);
@@ -171,7 +172,7 @@ pub fn of_files<'a>(files: Vec<Own<'a>>) -> Box<dyn Read + 'a> {
             extended.resize(extended.len().next_multiple_of(BLOCK as usize), 0);
             before = extended;
         }
-        let short: String = name.chars().take(100).collect();
+        let short: String = name.chars().filter(char::is_ascii).take(100).collect();
         before.extend(header(&short, size, '0'));
         let behind = std::io::repeat(0).take(padding(size));
         let file = Cursor::new(before).chain(bytes.take(size)).chain(behind);
@@ -345,6 +346,26 @@ mod tests {
         for broken in ["0 path=x\n", "99 path=x\n", " path=x\n", "1 ", "x"] {
             assert_eq!(value(broken.as_bytes(), "path"), None, "{broken}");
         }
+    }
+
+    #[test]
+    fn files_of_ours_keep_names_of_any_length_and_alphabet() {
+        let names = [
+            "a".to_owned(),
+            "größe-1-1-any.pkg.tar.zst".to_owned(),
+            "ö".repeat(60),
+            "n".repeat(150),
+        ];
+        let own = |name: &String| -> Own { (name.clone(), 5, Box::new(&b"bytes"[..])) };
+        let mut stream = vec![];
+        let mut tar = of_files(names.iter().map(own).collect());
+        tar.read_to_end(&mut stream).unwrap();
+        let mut members = Members::new(stream.as_slice());
+        for name in names {
+            assert_eq!(members.next_file().unwrap(), Some(Member { name, size: 5 }));
+        }
+        assert_eq!(members.next_file().unwrap(), None);
+        assert_eq!(stream.len() % 512, 0);
     }
 
     #[test]

@@ -4,10 +4,12 @@
 use std::fs::File;
 use std::io::Read;
 
+use crate::archive::Archive;
 use crate::error::{Error, Result};
 use crate::http::Deadline;
-use crate::inbox::Inbox;
+use crate::inbox::{self, Inbox};
 use crate::sandbox::{DATABASE, PLAIN};
+use crate::tar::{Own, of_files};
 use crate::words::PackageName;
 
 /// Where the checker makes new ones, in the lock's container.
@@ -19,18 +21,25 @@ pub const KINDS: [&str; 2] = ["files", "db"];
 
 /// What is to become of a database.
 pub enum Change<'a> {
-    /// These archives come in: their places in the inbox, and what they are called.
-    Add(&'a [(usize, String)]),
+    /// These archives come in.
+    Add(&'a [&'a Archive]),
     /// These packages go.
     Remove(&'a [PackageName]),
 }
 
-/// What is in a database that is compressed.
+/// What is in a database that is compressed, of so many bytes.
 ///
 /// # Errors
 /// One that can't be read; those of the engine.
-pub fn plain(inbox: &Inbox, compressed: File, by: Deadline) -> Result<impl Read + use<>> {
-    inbox.put(vec![("database", Some(compressed))], by)?;
+pub fn plain(
+    inbox: &Inbox,
+    compressed: &mut dyn Read,
+    size: u64,
+    by: Deadline,
+) -> Result<impl Read + use<>> {
+    let own: Own = ("database".to_owned(), size, Box::new(compressed));
+    let mut tar = of_files(vec![own]);
+    inbox.container.unpack(inbox::FOLDER, &mut tar, by)?;
     let database = inbox.path("database");
     let script = PLAIN.with([database.as_str(), UNPACKED]);
     inbox.container.run(&script, by)?;
@@ -48,11 +57,8 @@ pub fn change(inbox: &Inbox, old: [Option<File>; 2], change: &Change, by: Deadli
     match change {
         Change::Add(archives) => {
             args.push("add".to_owned());
-            args.extend(
-                archives
-                    .iter()
-                    .flat_map(|(place, name)| [place.to_string(), name.clone()]),
-            );
+            let args_of = |it: &&Archive| [it.place.to_string(), it.filename()];
+            args.extend(archives.iter().flat_map(args_of));
         }
         Change::Remove(names) => {
             args.push("remove".to_owned());

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Read;
 
+use crate::archive::Archive;
 use crate::error::{Error, Result};
 use crate::tar::Members;
 use crate::text::one_line;
@@ -21,12 +22,27 @@ const PIECE: u64 = 64 << 10;
 pub struct Package {
     /// `%NAME%`
     pub name: String,
+    /// `%BASE%`, or its name.
+    pub base: String,
     /// `%VERSION%`
     pub version: String,
     /// `%FILENAME%`
     pub filename: String,
     /// `%CSIZE%`: of the archive, in bytes.
     pub size: u64,
+}
+
+impl Package {
+    /// That of an archive which is published.
+    pub fn of(archive: &Archive) -> Package {
+        Package {
+            name: archive.name.to_string(),
+            base: archive.base.to_string(),
+            version: archive.version.to_string(),
+            filename: archive.filename(),
+            size: archive.size,
+        }
+    }
 }
 
 /// What is in a database.
@@ -131,11 +147,15 @@ fn package(desc: &str) -> Option<Package> {
         let mut value = || lines.next().unwrap_or_default().to_owned();
         match field {
             "%NAME%" => package.name = value(),
+            "%BASE%" => package.base = value(),
             "%VERSION%" => package.version = value(),
             "%FILENAME%" => package.filename = value(),
             "%CSIZE%" => package.size = value().parse().ok()?,
             _ => (),
         }
+    }
+    if package.base.is_empty() {
+        package.base.clone_from(&package.name);
     }
     let is_plain = |name: &str| !name.is_empty() && !name.contains('/') && !name.starts_with('.');
     let is_whole = is_plain(&package.name) && !package.version.is_empty();
@@ -172,6 +192,7 @@ mod tests {
         let before = read(&[entry("foo", "1-1", ""), other.clone()], &secret).unwrap();
         let wanted = [Package {
             name: "foo".to_owned(),
+            base: "foo".to_owned(),
             version: "2-1".to_owned(),
             filename: "foo-2-1-any.pkg.tar.zst".to_owned(),
             size: 7,
@@ -190,6 +211,10 @@ mod tests {
             (
                 "nothing is new",
                 vec![entry("foo", "1-1", ""), other.clone()],
+            ),
+            (
+                "it is of another pkgbase",
+                vec![entry("foo", "2-1", "%BASE%\nother\n"), other.clone()],
             ),
             (
                 "both are there",

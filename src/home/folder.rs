@@ -2,9 +2,9 @@
 //! works, and any web server on it. Not here: how it is changed (`publish`).
 
 use std::cell::RefCell;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirEntry, File, OpenOptions};
 use std::hash::RandomState;
-use std::io::{Cursor, ErrorKind, Read, Seek};
+use std::io::{self, Cursor, ErrorKind, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -124,16 +124,14 @@ impl Folder {
         let mut gone = vec![];
         let ours = self.places()?.into_iter().filter(|(_, its)| its == arch);
         for (repo, _) in ours {
-            for (name, record) in Records::read(&self.dir(&repo, arch))?.packages() {
+            for (name, record) in Records::read(&self.dir(&repo, arch))?.packages {
                 let key = &record.entry;
                 let may_be_made = listed.may_have(&repo, key) && !owners.have_read(&repo, key);
-                if !may_be_made && !owners.have(&repo, name) {
-                    let (repo, name) = (repo.clone(), name.parse()?);
-                    let version = record.version.clone();
+                if !may_be_made && !owners.have(&repo, &name) {
                     gone.push(Gone {
-                        repo,
-                        name,
-                        version,
+                        repo: repo.clone(),
+                        name: name.parse()?,
+                        version: record.version,
                     });
                 }
             }
@@ -145,14 +143,10 @@ impl Folder {
     fn places(&self) -> Result<Vec<(RepoName, Arch)>> {
         let mut places = vec![];
         for repo in names_in::<RepoName>(&self.0.dir)? {
-            let dir = self.0.dir.join(repo.as_str());
-            match names_in::<Arch>(&dir) {
-                Ok(archs) => places.extend(archs.into_iter().map(|arch| (repo.clone(), arch))),
-                // A file system's lost+found, say.
-                Err(error) => log::debug!("passing over what can't be a repository: {error}"),
-            }
+            // A file system's lost+found, say, can't be read.
+            let archs = names_in::<Arch>(&self.0.dir.join(repo.as_str())).unwrap_or_default();
+            places.extend(archs.into_iter().map(|arch| (repo.clone(), arch)));
         }
-        places.sort_by_key(|(repo, arch)| (repo.to_string(), arch.to_string()));
         Ok(places)
     }
 
@@ -193,18 +187,15 @@ impl Folder {
     }
 }
 
-/// The folders in a folder whose names can be such. Links are none: what one leads to is another repository, perhaps, and what is
-/// on the list for that isn't for this.
+/// The folders in a folder whose names can be such, in their order. Links are none: what one leads to is another repository, perhaps,
+/// and what is on the list for that isn't for this.
 fn names_in<T: FromStr>(dir: &Path) -> Result<Vec<T>> {
-    let mut names = vec![];
-    for found in fs::read_dir(dir).map_err(failed_to("reading", dir))? {
-        let found = found.map_err(failed_to("reading", dir))?;
-        let kind = found.file_type().map_err(failed_to("reading", dir))?;
-        if kind.is_dir() {
-            names.extend(found.file_name().to_str().and_then(|it| it.parse().ok()));
-        }
-    }
-    Ok(names)
+    let found = fs::read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let mut found = found.map_err(failed_to("reading", dir))?;
+    found.retain(|it| it.file_type().is_ok_and(|kind| kind.is_dir()));
+    found.sort_by_key(DirEntry::file_name);
+    let name = |it: &DirEntry| it.file_name().to_str()?.parse().ok();
+    Ok(found.iter().filter_map(name).collect())
 }
 
 fn open_lock(dir: &Path) -> Result<File> {
@@ -273,7 +264,8 @@ impl Shelf<'_> {
         if read.is_ok() && is_tar {
             return Ok(Some(Box::new(file)));
         }
-        let unpacked = plain(self.inbox, file, by);
+        let size = file.metadata().map_err(failed_to("reading", &path))?.len();
+        let unpacked = plain(self.inbox, &mut file, size, by);
         let unpacked =
             unpacked.map_err(|error| error.during(format!("{} is no database", path.display())));
         Ok(Some(Box::new(unpacked?)))
@@ -294,7 +286,10 @@ impl Shelf<'_> {
     }
 
     /// Reads its database, unless it is the one that was read last: each is a file of its own, that is never changed.
-    fn latest(&self, by: Deadline) -> Result<Rc<Database>> {
+    ///
+    /// # Errors
+    /// Those of [`Shelf::read`].
+    pub fn latest(&self, by: Deadline) -> Result<Rc<Database>> {
         let path = self.dir.join(self.file("db"));
         let found = path.metadata().ok().map(|it| {
             let (seconds, rest) = (it.mtime().unsigned_abs(), it.mtime_nsec().unsigned_abs());
@@ -337,9 +332,14 @@ impl Shelf<'_> {
             let path = self.dir.join(self.file("db"));
             self.records()?.must_match(&database, &path)?;
         }
+        Ok(self.has_in(&database, name, version))
+    }
+
+    /// Whether a version of a package is in this database of its, and the archive there.
+    pub fn has_in(&self, database: &Database, name: &PackageName, version: &Version) -> bool {
         let found = database.find(name.as_str());
         let found = found.filter(|it| it.version == version.to_string());
-        Ok(found.is_some_and(|it| self.has_whole(it)))
+        found.is_some_and(|it| self.has_whole(it))
     }
 
     /// Whether the archive of a package of its database is there, as long as it was.

@@ -10,8 +10,11 @@ mod records;
 pub mod server;
 mod staging;
 
+use std::hash::RandomState;
 use std::path::Path;
+use std::rc::Rc;
 
+use crate::archive::Archive;
 use crate::docker::Container;
 use crate::error::Result;
 use crate::http::Deadline;
@@ -21,12 +24,10 @@ use crate::owners::{Listed, Owners};
 use crate::report::{Line, Outcome, Tried};
 use crate::retry::Tries;
 use crate::server::{self as client, Server};
-use crate::words::{Arch, Commit, PackageName, RepoName, Version};
+use crate::words::{Arch, PackageName, RepoName, Version};
 
-use self::server::SentLog;
-
-pub use folder::Folder;
-pub use publish::Parcel;
+use self::database::Database;
+pub use self::folder::Folder;
 
 /// Where a home is.
 pub enum Settings {
@@ -67,14 +68,6 @@ impl Home {
         }
     }
 
-    /// What messages call it.
-    pub fn name(&self) -> String {
-        match self {
-            Home::Server(server) => server.address().to_owned(),
-            Home::Folder(folder) => folder.0.dir.display().to_string(),
-        }
-    }
-
     /// Whether it remembers itself which entry a package is of.
     pub fn has_records(&self) -> bool {
         matches!(self, Home::Folder(_))
@@ -90,10 +83,15 @@ impl Home {
 
     /// What it is, and what is well if its list can be had.
     pub fn what_is_well(&self) -> (&'static str, String) {
-        let name = self.name();
         match self {
-            Home::Server(_) => ("server", format!("{name} answers and takes the key")),
-            Home::Folder(_) => ("folder", format!("{name} can be written to")),
+            Home::Server(server) => {
+                let address = server.address();
+                ("server", format!("{address} answers and takes the key"))
+            }
+            Home::Folder(folder) => {
+                let dir = folder.0.dir.display();
+                ("folder", format!("{dir} can be written to"))
+            }
         }
     }
 
@@ -127,9 +125,11 @@ pub struct Source<'a> {
     /// The entry of the list.
     pub repo: &'a Repo,
     /// What was built; `None` for a PKGBUILD that was downloaded.
-    pub commit: Option<&'a Commit>,
+    pub commit: Option<String>,
     /// The packages that are others', and may be replaced.
     pub replace: &'a [PackageName],
+    /// Whether what is published already is published again.
+    pub force: bool,
 }
 
 /// A package in a folder that no entry of the list makes any more.
@@ -146,14 +146,9 @@ pub struct Gone {
 impl Gone {
     /// What is told of it.
     pub fn line(&self, outcome: Outcome) -> Line {
-        let Gone {
-            repo,
-            name,
-            version,
-        } = self;
-        let version = version.iter().map(|it| format!(" {it}"));
-        let version: String = version.collect();
-        Line::untouched(format!("{repo}/{name}{version}"), outcome)
+        let version = self.version.as_ref();
+        let version = version.map_or(String::new(), |it| format!(" {it}"));
+        Line::untouched(format!("{}/{}{version}", self.repo, self.name), outcome)
     }
 }
 
@@ -230,6 +225,24 @@ impl Sink<'_> {
         }
     }
 
+    /// The packages of a repository; none before its first.
+    ///
+    /// # Errors
+    /// Those of [`Sink::database`]; a database that can't be read.
+    pub fn packages(&self, repo: &RepoName, by: Deadline) -> Result<Rc<Database>> {
+        match self.home {
+            Home::Server(home) => {
+                let Some(packed) = self.on_server(home, repo).database(by)? else {
+                    return Ok(Rc::default());
+                };
+                let size = packed.len() as u64;
+                let plain = change::plain(self.inbox, &mut packed.as_slice(), size, by)?;
+                Database::read(plain, &RandomState::new()).map(Rc::new)
+            }
+            Home::Folder(home) => home.shelf(self, repo).latest(by),
+        }
+    }
+
     /// Refuses names that another entry has from nights before, if that may be on the list still. A server remembers none.
     ///
     /// # Errors
@@ -244,27 +257,27 @@ impl Sink<'_> {
         }
     }
 
-    /// Publishes archives, in this order as far as a server is concerned, and counts them in `published`, those too that go
-    /// before one that fails.
+    /// Publishes archives, in this order as far as a server is concerned, but for those that are published already, unless that
+    /// is forced. Notes each that it has published, those too that go before one that fails.
     ///
     /// # Errors
     /// No answer, or another than success; those of the inbox; whatever keeps a folder from being changed.
     pub fn publish(
         &self,
         source: &Source,
-        parcels: &[Parcel],
-        published: &mut usize,
+        archives: &[Archive],
+        note: &mut dyn FnMut(&Archive),
         by: Deadline,
     ) -> Result<()> {
         match self.home {
             Home::Server(home) => {
                 let shelf = self.on_server(home, &source.repo.publish_to);
-                shelf.publish(self.inbox, parcels, published, by)
+                shelf.publish(self.inbox, source.force, archives, note, by)
             }
             Home::Folder(home) => {
                 let shelf = home.shelf(self, &source.repo.publish_to);
-                let placed = publish::publish(&shelf, source, parcels, by)?;
-                *published = published.saturating_add(placed);
+                let placed = publish::publish(&shelf, source, archives, by)?;
+                placed.into_iter().for_each(note);
                 Ok(())
             }
         }
@@ -275,14 +288,8 @@ impl Sink<'_> {
         let (Home::Server(server), Some(target)) = (self.home, repo.target) else {
             return;
         };
-        let log = SentLog {
-            target,
-            arch: self.arch,
-            times,
-            is_built,
-            path,
-        };
-        if let Err(error) = log.send(server) {
+        let sent = server::send_log(server, target, self.arch, times, is_built, path);
+        if let Err(error) = sent {
             log::warn!("sending the log of {}: {error}", repo.name());
         }
     }

@@ -37,7 +37,7 @@ pub struct Section<'s> {
 impl Section<'_> {
     /// Whether there is nothing to be shown.
     pub fn is_empty(&self) -> bool {
-        self.database.packages().next().is_none() && self.records.failures().is_empty()
+        self.database.packages().next().is_none() && self.records.failures.is_empty()
     }
 }
 
@@ -60,15 +60,11 @@ pub fn write(dir: &Path, sections: &[Section]) -> Result<()> {
     }
     let staging = Staging::new(dir, None)?;
     staging.write(FILE, page.as_bytes())?;
-    staging.place(FILE)
+    staging.place_alone(FILE)
 }
 
 fn section(dir: &Path, section: &Section) -> String {
-    let Section {
-        shelf,
-        database,
-        records,
-    } = section;
+    let (shelf, records) = (&section.shelf, &section.records);
     let (repo, arch) = (escaped(shelf.repo.as_str()), escaped(shelf.arch.as_str()));
     let level = match shelf.folder.0.sign_command {
         Some(_) => "Required DatabaseOptional",
@@ -80,14 +76,14 @@ fn section(dir: &Path, section: &Section) -> String {
          address of this page in place of file://{file}:</p>\n\
          <pre>[{repo}]\nServer = file://{file}/$repo/$arch\nSigLevel = {level}</pre>\n"
     );
-    if !records.failures().is_empty() {
+    if !records.failures.is_empty() {
         html += "<h3>Not built by the last run</h3>\n<table><tbody>\n";
-        html.extend(records.failures().iter().map(|it| failure(dir, it)));
+        html.extend(records.failures.iter().map(|it| failure(dir, it)));
         html += "</tbody></table>\n";
     }
     html += "<table><thead><tr><th>Package</th><th>Version</th><th>Size</th><th>Built</th><th>From</th></tr></thead><tbody>\n";
-    for package in database.packages() {
-        let record = records.find(&package.name);
+    for package in section.database.packages() {
+        let record = records.packages.get(&package.name);
         html += &format!(
             "<tr><td class=\"name\">{}</td><td data-what=\"version\">{}</td><td data-what=\"size\">{}</td>{}</tr>\n",
             escaped(&package.name),
@@ -101,16 +97,12 @@ fn section(dir: &Path, section: &Section) -> String {
 
 /// The cells with where a package came from.
 fn origin(record: &Record) -> String {
-    let commit: String = record
-        .commit
-        .iter()
-        .flat_map(|it| it.chars().take(12))
-        .collect();
+    let commit = record.commit.as_deref().unwrap_or_default();
     format!(
         "<td data-what=\"built\">{}</td><td data-what=\"from\">{} <span class=\"dim\">{}</span></td>",
         time(record.time),
         link(&record.entry.url, &record.entry.name()),
-        escaped(&commit)
+        escaped(&format!("{commit:.12}"))
     )
 }
 
@@ -155,23 +147,27 @@ fn size(bytes: u64) -> String {
 
 /// A text as HTML shows it, in an attribute, too.
 fn escaped(text: &str) -> String {
-    let mut html = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => html += "&amp;",
-            '<' => html += "&lt;",
-            '>' => html += "&gt;",
-            '"' => html += "&quot;",
-            '\'' => html += "&#39;",
-            c => html.push(c),
-        }
-    }
-    html
+    // First the character that is in what stands for the others.
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_called_like_its_signature_is_somebody_elses() {
+        let dir = tempfile::tempdir().unwrap();
+        let bystander = dir.path().join("index.html.sig");
+        fs::write(&bystander, "theirs").unwrap();
+        write(dir.path(), &[]).unwrap();
+        assert!(dir.path().join(FILE).is_file());
+        assert_eq!(fs::read(bystander).unwrap(), b"theirs");
+    }
 
     #[test]
     fn what_comes_from_outside_is_text() {

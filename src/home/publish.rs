@@ -12,90 +12,51 @@ use super::{Gone, Source};
 use crate::archive::Archive;
 use crate::error::{Error, Result};
 use crate::http::Deadline;
-use crate::words::{PackageName, RepoName};
+use crate::words::PackageName;
 
-/// An archive in the inbox that is to be published.
-pub struct Parcel<'a> {
-    /// Its place in the inbox.
-    pub place: usize,
-    /// What it is.
-    pub archive: &'a Archive,
-    /// Its size in bytes.
-    pub size: u64,
-    /// What stands behind `.pkg.tar` in its name.
-    pub ending: &'a str,
-    /// Whether its version was published before.
-    pub was_there: bool,
-}
-
-impl Parcel<'_> {
-    /// What it is called where it is published, of parts that were checked.
-    pub fn filename(&self) -> String {
-        let Archive {
-            name,
-            version,
-            arch,
-            ..
-        } = self.archive;
-        format!("{name}-{version}-{arch}.pkg.tar{}", self.ending)
-    }
-
-    /// Says that it is published now.
-    pub fn announce(&self, repo: &RepoName) {
-        let (Archive { name, version, .. }, size) = (self.archive, self.size);
-        log::info!("publishing {name} {version} ({size} bytes) to {repo}");
-    }
-
-    /// Its entry in a database.
-    fn package(&self) -> Package {
-        Package {
-            name: self.archive.name.to_string(),
-            version: self.archive.version.to_string(),
-            filename: self.filename(),
-            size: self.size,
-        }
-    }
-}
-
-/// Publishes archives, all of them or none. Gives how many: none if another run has published them meanwhile.
+/// Publishes archives, all of them or none, but for those that are there already, unless that is forced. Gives those that it has.
 ///
 /// # Errors
 /// Names and files that are others'; those of the inbox, the file system, repo-add and the sign command.
-pub fn publish(shelf: &Shelf, source: &Source, parcels: &[Parcel], by: Deadline) -> Result<usize> {
+pub fn publish<'a>(
+    shelf: &Shelf,
+    source: &Source,
+    archives: &'a [Archive],
+    by: Deadline,
+) -> Result<Vec<&'a Archive>> {
     let _lock = shelf.folder.lock(by)?;
     let mut records = shelf.records()?;
     let before = Databases::read(shelf, by)?;
     records.must_match(&before.packages, &shelf.dir.join(shelf.file("db")))?;
-    // Another run, on another engine, may have built the same, and been quicker.
-    let is_there = |it: &Parcel| {
-        let name = it.archive.name.as_str();
-        let found = before.packages.find(name);
-        let is_own = records.must_not_be_anothers(source.repo, &[name], shelf.listed);
-        let is_named = found.is_some_and(|found| found.filename == it.filename());
-        let is_whole = found.is_some_and(|found| shelf.has_whole(found));
-        !it.was_there && is_own.is_ok() && is_named && is_whole
-    };
-    if parcels.iter().all(is_there) {
-        log::info!("another run has published it meanwhile");
-        return Ok(0);
+    let mut missing = vec![];
+    for archive in archives {
+        let Archive { name, version, .. } = archive;
+        records.must_not_be_anothers(source.repo, &[name.as_str()], shelf.listed)?;
+        // By another run, perhaps, on another engine, which has built the same, and been quicker.
+        if !source.force && shelf.has_in(&before.packages, name, version) {
+            log::info!("{name} {version} is published already");
+            continue;
+        }
+        may_be_placed(shelf, source, archive, &records, &before.packages)?;
+        missing.push(archive);
     }
-    for parcel in parcels {
-        may_be_placed(shelf, source, parcel, &records, &before.packages)?;
+    if missing.is_empty() {
+        return Ok(missing);
     }
     let staging = Staging::new(&shelf.dir, shelf.folder.0.sign_command.as_deref())?;
-    for parcel in parcels {
-        parcel.announce(shelf.repo);
-        let written = staging.write(&parcel.filename(), shelf.inbox.open(parcel.place, by)?)?;
-        if written != parcel.size {
-            let why = format!("it has {written} bytes, not {}", parcel.size);
-            return Err(Error::unusable(parcel.filename(), why));
+    for archive in &missing {
+        archive.announce(shelf.repo);
+        let file = archive.filename();
+        let written = staging.write(&file, shelf.inbox.open(archive.place, by)?)?;
+        if written != archive.size {
+            let why = format!("it has {written} bytes, not {}", archive.size);
+            return Err(Error::unusable(file, why));
         }
-        staging.sign(&parcel.filename(), by)?;
+        staging.sign(&file, by)?;
     }
-    let wanted: Vec<Package> = parcels.iter().map(Parcel::package).collect();
-    let archives: Vec<_> = parcels.iter().map(|it| (it.place, it.filename())).collect();
+    let wanted: Vec<Package> = missing.iter().copied().map(Package::of).collect();
     let names: Vec<&str> = wanted.iter().map(|it| it.name.as_str()).collect();
-    let added = Change::Add(&archives);
+    let added = Change::Add(&missing);
     let after = before.change(shelf, &staging, &added, (&names, &wanted), by)?;
 
     for package in &wanted {
@@ -119,7 +80,7 @@ pub fn publish(shelf: &Shelf, source: &Source, parcels: &[Parcel], by: Deadline)
         .try_for_each(|it| staging.place_archive(&it.filename))?;
     staging.sync()?;
     tidy(&mut records, &after, &staging)?;
-    Ok(parcels.len())
+    Ok(missing)
 }
 
 /// Removes archives of ours that the database names no more, and remembers which it names.
@@ -141,7 +102,7 @@ pub fn remove(shelf: &Shelf, gone: &[Gone], by: Deadline) -> Result<()> {
     let mut records = shelf.records()?;
     // Another machine may have published one since.
     let is_gone_still = |it: &&Gone| {
-        let record = records.find(it.name.as_str());
+        let record = records.packages.get(it.name.as_str());
         record.is_some_and(|record| record.version == it.version)
     };
     let gone: Vec<Gone> = gone.iter().filter(is_gone_still).cloned().collect();
@@ -169,24 +130,23 @@ pub fn remove(shelf: &Shelf, gone: &[Gone], by: Deadline) -> Result<()> {
     for Gone { name, .. } in &gone {
         let mut files = records.files(name.as_str()).iter();
         files.try_for_each(|it| staging.remove(it))?;
-        records.forget(name.as_str());
+        records.packages.remove(name.as_str());
     }
     save(&records, &staging)
 }
 
-/// Refuses what would take another entry's name, or another file's place.
+/// Refuses what would take somebody else's name, or another file's place.
 fn may_be_placed(
     shelf: &Shelf,
     source: &Source,
-    parcel: &Parcel,
+    archive: &Archive,
     records: &Records,
     database: &Database,
 ) -> Result<()> {
-    let (name, filename) = (parcel.archive.name.as_str(), parcel.filename());
-    records.must_not_be_anothers(source.repo, &[name], shelf.listed)?;
+    let (name, filename) = (archive.name.as_str(), archive.filename());
     let theirs = database.find(name);
     let theirs = theirs.filter(|it| !records.files(name).contains(&it.filename));
-    if theirs.is_some() && !source.replace.contains(&parcel.archive.name) {
+    if theirs.is_some() && !source.replace.contains(&archive.name) {
         let what = format!("the package {name} in {}", shelf.file("db"));
         let advice = format!("to give its name to this entry, say --replace {name}, once");
         return Err(Error::unusable(what, "somebody else has put it there").advise(&advice));
@@ -205,8 +165,9 @@ fn may_be_placed(
         let why = "it is published, and is never replaced by other bytes under the same name";
         return bad(why, "raise pkgrel");
     }
-    let version = records.find(name).and_then(|it| it.version.as_ref());
-    if version == Some(&parcel.archive.version.to_string()) {
+    let record = records.packages.get(name);
+    let version = record.and_then(|it| it.version.as_ref());
+    if version == Some(&archive.version.to_string()) {
         let why = "it was published, and somebody has taken it out of the database";
         return bad(why, "put it back with repo-add, or raise pkgrel");
     }
@@ -273,6 +234,6 @@ fn place_databases(shelf: &Shelf, staging: &Staging) -> Result<()> {
 
 fn save(records: &Records, staging: &Staging) -> Result<()> {
     staging.write(FILE, records.text()?.as_slice())?;
-    staging.place(FILE)?;
+    staging.place_alone(FILE)?;
     staging.sync()
 }

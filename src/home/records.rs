@@ -21,10 +21,11 @@ pub const FILE: &str = "vieter.json";
 /// What is remembered, by the packages' names.
 #[derive(Default, Serialize, Deserialize)]
 pub struct Records {
-    packages: BTreeMap<String, Record>,
-    /// What the last run that tried it couldn't build.
+    /// Each package of ours.
+    pub packages: BTreeMap<String, Record>,
+    /// What the last run that tried it couldn't build, and the entries that it is of.
     #[serde(default)]
-    failures: Vec<(Key, Failed)>,
+    pub failures: Vec<(Key, Failed)>,
 }
 
 /// What is remembered of a package.
@@ -69,35 +70,21 @@ impl Records {
         text.map_err(|error| Error::unusable(FILE, error))
     }
 
-    /// All packages, by name.
-    pub fn packages(&self) -> impl Iterator<Item = (&String, &Record)> {
-        self.packages.iter()
-    }
-
     /// Refuses names that another entry has, if that may be on the list still.
     ///
     /// # Errors
     /// That.
     pub fn must_not_be_anothers(&self, repo: &Repo, names: &[&str], listed: &Listed) -> Result<()> {
         let key = Key::of(repo);
-        let owners = names
-            .iter()
-            .filter_map(|name| Some((name, &self.packages.get(*name)?.entry)));
-        let mut others = owners.filter(|(_, owner)| **owner != key);
-        match others.find(|(_, owner)| listed.may_have(&repo.publish_to, owner)) {
-            Some((name, owner)) => Err(belongs_to(name, repo, &owner.name())),
-            None => Ok(()),
+        for name in names {
+            if let Some(Record { entry, .. }) = self.packages.get(*name)
+                && *entry != key
+                && listed.may_have(&repo.publish_to, entry)
+            {
+                return Err(belongs_to(name, repo, &entry.name()));
+            }
         }
-    }
-
-    /// What is remembered of a package.
-    pub fn find(&self, name: &str) -> Option<&Record> {
-        self.packages.get(name)
-    }
-
-    /// What couldn't be built, and the entries that it is of.
-    pub fn failures(&self) -> &[(Key, Failed)] {
-        &self.failures
+        Ok(())
     }
 
     /// Remembers what became of these entries; forgets all others' failures if those were all entries that there are. Tells
@@ -142,7 +129,7 @@ impl Records {
         }
         let record = Record {
             entry: Key::of(source.repo),
-            commit: source.commit.map(ToString::to_string),
+            commit: source.commit.clone(),
             time: since_1970(),
             version,
             files,
@@ -177,11 +164,6 @@ impl Records {
         if let Some(record) = self.packages.get_mut(name) {
             record.version = None;
         }
-    }
-
-    /// Forgets a package.
-    pub fn forget(&mut self, name: &str) {
-        self.packages.remove(name);
     }
 }
 
@@ -233,7 +215,7 @@ mod tests {
         assert!(!records.are_settled());
         assert_eq!(records.settle(&database), ["later-1-1"]);
         let told = |name: &str| {
-            let record = records.find(name).unwrap();
+            let record = &records.packages[name];
             (record.version.clone().unwrap(), record.files.join(" "))
         };
         for (name, version, files) in [
@@ -245,6 +227,6 @@ mod tests {
         ] {
             assert_eq!(told(name), (version.into(), files.into()), "{name}");
         }
-        assert!(records.find("no").is_none() && records.settle(&database).is_empty());
+        assert!(!records.packages.contains_key("no") && records.settle(&database).is_empty());
     }
 }

@@ -5,7 +5,6 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use super::Parcel;
 use crate::archive::Archive;
 use crate::error::{Error, Kind, Result};
 use crate::http::{Answer, Deadline, encode};
@@ -69,29 +68,31 @@ impl Shelf<'_> {
         })
     }
 
-    /// Publishes archives, one after another, each counted at once: what comes later may fail.
+    /// Publishes archives, one after another, but for those that are there already, unless that is forced. Notes each at once:
+    /// what comes later may fail.
     ///
     /// # Errors
     /// Those of the first that fails.
     pub fn publish(
         &self,
         inbox: &Inbox,
-        parcels: &[Parcel],
-        published: &mut usize,
+        force: bool,
+        archives: &[Archive],
+        note: &mut dyn FnMut(&Archive),
         by: Deadline,
     ) -> Result<()> {
-        for (place, parcel) in parcels.iter().enumerate() {
-            let Archive { name, version, .. } = parcel.archive;
-            let (version, was_there) = (format!("{name}-{version}"), parcel.was_there);
-            // All were asked for before the first was sent, which may have taken long.
-            if place > 0 && !was_there && self.has(&version, Tries::new(WHILE_THERE_IS_TIME, by))? {
-                log::info!("{version} was published meanwhile");
+        for archive in archives {
+            let Archive { name, version, .. } = archive;
+            let what = format!("{name}-{version}");
+            let was_there = self.has(&what, Tries::new(WHILE_THERE_IS_TIME, by))?;
+            if was_there && !force {
+                log::info!("{name} {version} is published already");
                 continue;
             }
-            parcel.announce(self.repo);
-            let open = || inbox.open(parcel.place, by);
-            self.upload(&version, was_there, open, parcel.size, by)?;
-            *published = published.saturating_add(1);
+            archive.announce(self.repo);
+            let open = || inbox.open(archive.place, by);
+            self.upload(&what, was_there, open, archive.size, by)?;
+            note(archive);
         }
         Ok(())
     }
@@ -143,39 +144,30 @@ impl Shelf<'_> {
     }
 }
 
-/// A build's log, for a server that keeps them (from 0.4 on).
-pub struct SentLog<'a> {
-    /// The server's number for the entry.
-    pub target: u64,
-    /// For which architecture it was built.
-    pub arch: &'a Arch,
-    /// When, in seconds since 1970.
-    pub times: [u64; 2],
-    /// Whether it was built.
-    pub is_built: bool,
-    /// The file.
-    pub path: &'a Path,
-}
-
-impl SentLog<'_> {
-    /// Sends it (`POST /api/v1/logs`).
-    ///
-    /// # Errors
-    /// Those of the file; no answer, any but 200.
-    pub fn send(&self, server: &Server) -> Result<()> {
-        let failed = |error| Error::unusable(format!("reading {}", self.path.display()), error);
-        let mut file = File::open(self.path).map_err(failed)?;
-        let size = file.metadata().map_err(failed)?.len();
-        let (target, arch, [start, end]) = (self.target, encode(self.arch.as_str()), self.times);
-        let code = i32::from(!self.is_built);
-        let path = format!(
-            "/api/v1/logs?target={target}&startTime={start}&endTime={end}&arch={arch}&exitCode={code}"
-        );
-        let answer = server.post(&path, &mut file, size, Deadline::after(LOG))?;
-        match answer.status() {
-            200 => Ok(()),
-            _ => Err(refused(answer)),
-        }
+/// Sends the log of an entry's build (`POST /api/v1/logs`): the server's number for it, for which architecture and when it was
+/// built, from and to, in seconds since 1970, and whether it was. Servers keep them from 0.4 on.
+///
+/// # Errors
+/// Those of the file; no answer, any but 200.
+pub fn send_log(
+    server: &Server,
+    target: u64,
+    arch: &Arch,
+    [start, end]: [u64; 2],
+    is_built: bool,
+    path: &Path,
+) -> Result<()> {
+    let failed = |error| Error::unusable(format!("reading {}", path.display()), error);
+    let mut file = File::open(path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    let (arch, code) = (encode(arch.as_str()), i32::from(!is_built));
+    let path = format!(
+        "/api/v1/logs?target={target}&startTime={start}&endTime={end}&arch={arch}&exitCode={code}"
+    );
+    let answer = server.post(&path, &mut file, size, Deadline::after(LOG))?;
+    match answer.status() {
+        200 => Ok(()),
+        _ => Err(refused(answer)),
     }
 }
 

@@ -119,9 +119,9 @@ impl<'s> Staging<'s> {
             log::warn!("removing {}: {why}", place.display());
         }
         remove(&place).map_err(failed_to("removing", &place))?;
-        self.rename(name)?;
+        self.place_alone(name)?;
         match is_signed {
-            true => self.rename(&signature),
+            true => self.place_alone(&signature),
             false => Ok(()),
         }
     }
@@ -133,17 +133,21 @@ impl<'s> Staging<'s> {
     pub fn place_archive(&self, name: &str) -> Result<()> {
         let signature = signature_of(name);
         match self.path(&signature).is_file() {
-            true => self.rename(&signature)?,
+            true => self.place_alone(&signature)?,
             // Of an archive of that name that was lost.
             false => {
                 let place = self.target.join(&signature);
                 remove(&place).map_err(failed_to("removing", &place))?;
             }
         }
-        self.rename(name)
+        self.place_alone(name)
     }
 
-    fn rename(&self, name: &str) -> Result<()> {
+    /// Puts a file into its place, and nothing else: if it is never signed, what is called like its signature is somebody else's.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn place_alone(&self, name: &str) -> Result<()> {
         let place = self.target.join(name);
         fs::rename(self.path(name), &place).map_err(failed_to("placing", &place))
     }

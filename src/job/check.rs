@@ -8,6 +8,7 @@ use crate::pkgbuild::Pkgbuild;
 use crate::report::{Failure, Outcome, Step, at};
 use crate::retry::{A_FEW, Tries};
 use crate::text::one_line;
+use crate::words::PackageName;
 
 impl Job<'_, '_> {
     /// Takes the PKGBUILD's names for this entry, and tells whether its version of each of its packages is published.
@@ -18,8 +19,9 @@ impl Job<'_, '_> {
         if self.builds.settings.force {
             return Ok(false);
         }
+        let (sink, repo) = (self.builds.sink, &self.task.repo.publish_to);
         for name in &pkgbuild.names {
-            let has = self.has(name, &version, Tries::new(A_FEW, self.by));
+            let has = sink.has(repo, name, &version, Tries::new(A_FEW, self.by));
             if !has.map_err(at(Step::Check))? {
                 return Ok(false);
             }
@@ -31,15 +33,13 @@ impl Job<'_, '_> {
     pub fn would_build(&mut self, pkgbuild: &Pkgbuild) -> Result<Outcome, Failure> {
         self.refuse_official(pkgbuild)?;
         self.could_install(pkgbuild)?;
-        let (sink, inbox) = (self.builds.sink, self.builds.inbox);
-        let published = || -> Result<Option<String>> {
-            let Some(database) = sink.database(&self.task.repo.publish_to, self.by)? else {
-                return Ok(None);
-            };
-            let owned = inbox.owners(&database, &pkgbuild.names, self.by)?;
-            Ok(owned.first().map(|it| one_line(&it.version, 100)))
-        };
-        self.facts.published = published().map_err(at(Step::Check))?;
+        let (sink, repo) = (self.builds.sink, &self.task.repo.publish_to);
+        let published = sink.packages(repo, self.by).map_err(at(Step::Check))?;
+        let found = pkgbuild
+            .names
+            .iter()
+            .find_map(|it| published.find(it.as_str()));
+        self.line.facts.published = found.map(|it| one_line(&it.version, 100));
         // For those that depend on it.
         let would_be_built = &mut self.handover.would_be_built;
         would_be_built.extend(pkgbuild.names.iter().cloned());
@@ -62,25 +62,28 @@ impl Job<'_, '_> {
         }
         owners.claim(repo, base, &own)?;
         owners.note_read(repo);
-        self.facts.names = own;
+        self.line.facts.names = own;
         Ok(())
     }
 
     /// Refuses names of official packages, and of what they provide, unless they are to be replaced: pacman prefers the
     /// literal name in any repository to what only provides it, so what is built later would install this instead.
     pub fn refuse_official(&self, pkgbuild: &Pkgbuild) -> Result<(), Failure> {
-        let (repo, inbox) = (&self.task.repo.publish_to, self.builds.inbox);
         let mut names = pkgbuild.names.clone();
-        let debug = format!("{}-debug", pkgbuild.pkgbase);
-        names.push(debug.parse().map_err(at(Step::Version))?);
-        let official = inbox.official(repo, &names, self.by);
-        let official = official.map_err(at(Step::Check))?;
-        let replaced = &self.builds.settings.replace;
-        let Some(name) = official.into_iter().find(|name| !replaced.contains(name)) else {
+        names.push(pkgbuild.debug().parse().map_err(at(Step::Version))?);
+        let Some(name) = self.official(&names).map_err(at(Step::Check))? else {
             return Ok(());
         };
         let why = "is an official package, or one provides it";
         let advice = format!("to replace it, say --replace {name}, or VIETER_REPLACE");
         Err(at(Step::Check)(Error::unusable(name, why).advise(&advice)))
+    }
+
+    /// The first of these names that is official, and isn't to be replaced.
+    pub fn official<'n>(&self, names: &'n [PackageName]) -> Result<Option<&'n PackageName>> {
+        let repo = &self.task.repo.publish_to;
+        let official = self.builds.sink.inbox.official(repo, names, self.by)?;
+        let replaced = &self.builds.settings.replace;
+        Ok(official.into_iter().find(|name| !replaced.contains(name)))
     }
 }

@@ -33,7 +33,6 @@ impl Job<'_, '_> {
         self.needs_image_up_to_date()?;
         log::info!("installing {}", one_line(&missing, 500));
         self.add_repository(&missing).map_err(at(Step::Check))?;
-        self.has_root_run = true;
         let installed = self.install(&missing).map_err(|error| self.advised(error));
         installed.map_err(at(Step::Dependencies))?;
         Ok(true)

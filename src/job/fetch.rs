@@ -12,18 +12,10 @@ use crate::sandbox::{DEEPEN, READ};
 use crate::update::Update;
 use crate::words::Commit;
 
-/// What was brought.
-pub struct Fetched {
-    /// What its PKGBUILD says.
-    pub pkgbuild: Pkgbuild,
-    /// The commit that it is of; `None` for a PKGBUILD that was downloaded.
-    pub commit: Option<Commit>,
-}
-
 impl Job<'_, '_> {
     /// Clones the repository, or downloads the PKGBUILD that stands for one, and reads the PKGBUILD: both in one exec.
     /// Meanwhile the container for the next repository is started, which takes the engine about as long.
-    pub fn fetch(&mut self) -> Result<Fetched, Failure> {
+    pub fn fetch(&mut self) -> Result<Pkgbuild, Failure> {
         let approvals = self.task.known.approvals;
         let approved = approvals.and_then(|it| it.find(self.task.repo));
         let wanted = match (approvals, &approved) {
@@ -68,16 +60,15 @@ impl Job<'_, '_> {
                     exec = begin(Wanted::Approved, Some(&chosen), &to_review.tip)?;
                     brought = Brought::read(&mut exec).map_err(at(Step::Clone))?;
                 }
-                self.facts.to_review = (chosen == *approved).then_some(to_review);
+                self.line.facts.to_review = (chosen == *approved).then_some(to_review);
             }
         }
-        self.facts.is_update = approvals.is_some_and(|it| it.was_updated(repo));
+        self.line.facts.is_update = approvals.is_some_and(|it| it.was_updated(repo));
         let commit = brought.commit.filter(|_| repo.kind == RepoKind::Git);
-        self.facts.commit = commit.as_ref().map(ToString::to_string);
+        self.line.facts.commit = commit.map(|it| it.to_string());
         exec.goes_on_to(READ.doing);
         let printed = exec.rest().map_err(at(Step::Version))?;
-        let pkgbuild = pkgbuild::parse(&printed).map_err(at(Step::Version))?;
-        Ok(Fetched { pkgbuild, commit })
+        pkgbuild::parse(&printed).map_err(at(Step::Version))
     }
 
     /// What is known to come after the approved commit, if it was counted: what couldn't be may be by now.

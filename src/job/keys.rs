@@ -16,19 +16,15 @@ impl Job<'_, '_> {
             let (key, keyservers) = (one_line(key, 100), masked(keyservers));
             log::warn!(
                 "{}: the key {key} of validpgpkeys {nowhere}: {keyservers}",
-                self.name
+                self.line.name
             );
         }
         Ok(())
     }
 
-    /// Imports the keys that the repository brings, and asks nobody for others.
-    pub fn import_own_keys(&self, pkgbuild: &Pkgbuild) -> Result<(), Failure> {
-        self.import(pkgbuild, "").map(drop)
-    }
-
-    /// Those of the keys that can't be had, one a line.
-    fn import(&self, pkgbuild: &Pkgbuild, keyservers: &str) -> Result<String, Failure> {
+    /// Imports the keys that the repository brings, and fetches the others from these keyservers, if there are any. Gives those
+    /// that can't be had, one a line.
+    pub fn import(&self, pkgbuild: &Pkgbuild, keyservers: &str) -> Result<String, Failure> {
         if pkgbuild.keys.is_empty() {
             return Ok(String::new());
         }

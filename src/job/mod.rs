@@ -20,16 +20,14 @@ use crate::error::{Error, Kind, Result};
 use crate::home::Sink;
 use crate::http::Deadline;
 use crate::image::Builder;
-use crate::inbox::Inbox;
 use crate::known::{Known, keep_names};
 use crate::list::{Repo, last_part};
 use crate::look::Head;
 use crate::owners::{Key, Owners};
 use crate::pkgbuild::Pkgbuild;
-use crate::report::{Facts, Failure, Line, Outcome, Step, at};
-use crate::retry::Tries;
+use crate::report::{Failure, Line, Outcome, Step, at};
 use crate::sandbox::{MAKEPKG, Sandbox, TIDY};
-use crate::words::{Arch, PackageName, RepoName, Version};
+use crate::words::{PackageName, RepoName};
 
 /// How long it may take to remove what a build has written.
 const TIDYING: Duration = Duration::from_secs(60);
@@ -60,11 +58,7 @@ pub struct Builds<'b, 'e> {
     pub builder: &'b Builder,
     /// What that is made of, for logs; nothing if there are none.
     pub origin: &'b str,
-    /// What is built for.
-    pub arch: &'b Arch,
-    /// Where archives are looked at.
-    pub inbox: &'b Inbox<'b>,
-    /// Where the packages go.
+    /// Where the packages go, for which architecture, and where archives are looked at before.
     pub sink: &'b Sink<'b>,
     /// How repositories are built.
     pub settings: &'b Settings,
@@ -103,18 +97,14 @@ pub struct Task<'a> {
 pub fn build<'e>(builds: &Builds<'_, 'e>, task: &Task, handover: &mut Handover<'e>) -> Line {
     let started = Instant::now();
     let by = Deadline::after(builds.settings.timeout.saturating_sub(task.spent));
-    let mut name = task.repo.name();
-    let mut facts = Facts {
-        entry: Some(task.repo.clone()),
-        ..Facts::default()
-    };
+    let mut line = Line::untouched(task.repo.name(), Outcome::NotBuilt(None));
+    line.facts.entry = Some(task.repo.clone());
     let log = builds.log(task.repo);
     let began = since_1970();
     let outcome = match builds.container(handover.waiting.take(), by) {
         Ok(mut container) => {
             container.log = log.clone();
             let dir = bring::dir(task.repo);
-            let (has_makepkg_run, has_root_run) = (false, false);
             let mut job = Job {
                 builds,
                 task,
@@ -122,19 +112,16 @@ pub fn build<'e>(builds: &Builds<'_, 'e>, task: &Task, handover: &mut Handover<'
                 container,
                 dir,
                 by,
-                name,
-                facts,
-                has_makepkg_run,
-                has_root_run,
+                line: &mut line,
+                has_makepkg_run: false,
             };
             let outcome = job.steps();
-            (name, facts) = (job.name.clone(), std::mem::take(&mut job.facts));
             job.end(matches!(outcome, Ok(Outcome::UpToDate)));
             outcome
         }
         Err(error) => Err(at(Step::Container)(error)),
     };
-    facts.log = log.and_then(|log| {
+    line.facts.log = log.and_then(|log| {
         if let Err(Failure { step, error }) = &outcome {
             log.line(&format!("\n=== failed at {step}: {error}"));
         }
@@ -146,24 +133,19 @@ pub fn build<'e>(builds: &Builds<'_, 'e>, task: &Task, handover: &mut Handover<'
             ),
         })
     });
-    if let Some(log) = facts.log.as_ref().filter(|_| !builds.settings.dry_run) {
+    if let Some(log) = line.facts.log.as_ref().filter(|_| !builds.settings.dry_run) {
         let times = [began, since_1970()];
-        let sink = builds.sink;
-        sink.send_log(task.repo, times, outcome.is_ok(), log);
+        builds.sink.send_log(task.repo, times, outcome.is_ok(), log);
     }
-    if let Some(waits) = &facts.waits {
-        facts.log.clone_from(&waits.failed.log);
+    if let Some(waits) = &line.facts.waits {
+        line.facts.log.clone_from(&waits.failed.log);
     }
-    Line {
-        name,
-        url: task.repo.name(),
-        outcome: outcome.unwrap_or_else(|failure| match failure.error.kind {
-            Kind::Held => Outcome::Held(failure.error.to_string()),
-            _ => Outcome::Failed(failure),
-        }),
-        took: task.spent.saturating_add(started.elapsed()),
-        facts,
-    }
+    line.outcome = outcome.unwrap_or_else(|failure| match failure.error.kind {
+        Kind::Held => Outcome::Held(failure.error.to_string()),
+        _ => Outcome::Failed(failure),
+    });
+    line.took = task.spent.saturating_add(started.elapsed());
+    line
 }
 
 impl<'e> Builds<'_, 'e> {
@@ -201,26 +183,21 @@ struct Job<'a, 'e> {
     dir: String,
     /// When it is given up, whatever it is at.
     by: Deadline,
-    /// What to call it: its URL, then its pkgbase and its version.
-    name: String,
-    /// What else is known of it.
-    facts: Facts,
+    /// What is told of it: what to call it, which is its URL, then its pkgbase and its version; and what else is known.
+    line: &'a mut Line,
     /// Whether makepkg has run in the container.
     has_makepkg_run: bool,
-    /// Whether root has run something of a stranger's in the container: the scriptlets of dependencies.
-    has_root_run: bool,
 }
 
 impl Job<'_, '_> {
     fn steps(&mut self) -> Result<Outcome, Failure> {
-        let fetched = self.fetch()?;
-        let mut pkgbuild = fetched.pkgbuild;
-        if let (Some(log), Some(commit)) = (&self.container.log, &fetched.commit) {
+        let mut pkgbuild = self.fetch()?;
+        if let (Some(log), Some(commit)) = (&self.container.log, &self.line.facts.commit) {
             log.line(&format!("commit: {commit}"));
         }
         self.must_not_wait()?;
         let has_pkgver = pkgbuild.has_pkgver;
-        self.facts.sources = self.sources(&pkgbuild);
+        self.line.facts.sources = self.sources(&pkgbuild);
         if has_pkgver {
             self.deepen()?;
             self.update_pkgver(&pkgbuild)?;
@@ -241,15 +218,14 @@ impl Job<'_, '_> {
         if self.install_dependencies(&pkgbuild)? && has_pkgver {
             // The sources were prepared without them, and the version may depend on them, too.
             self.prepare_again()?;
-            pkgbuild = self.read_pkgbuild().map_err(at(Step::Version))?;
+            pkgbuild = self.read_again(&pkgbuild)?;
             if self.is_up_to_date(&pkgbuild)? {
                 return Ok(Outcome::UpToDate);
             }
-            self.refuse_official(&pkgbuild)?;
         }
-        match &fetched.commit {
-            Some(commit) => log::info!("building {}, commit {commit}", self.name),
-            None => log::info!("building {}", self.name),
+        match &self.line.facts.commit {
+            Some(commit) => log::info!("building {}, commit {commit}", self.line.name),
+            None => log::info!("building {}", self.line.name),
         }
         if has_pkgver {
             // The sources are there, prepared. pkgver() is asked again, and may tell the time.
@@ -260,20 +236,20 @@ impl Job<'_, '_> {
             self.import_keys(&pkgbuild)?;
             self.makepkg("makepkg", &[]).map_err(at(Step::Build))?;
         }
-        self.publish(&pkgbuild, fetched.commit.as_ref())
+        self.publish(&pkgbuild)
     }
 
     /// Fails as the last build did, if that isn't to be tried again yet.
     fn must_not_wait(&mut self) -> Result<(), Failure> {
-        let commit = self.facts.commit.as_deref().unwrap_or_default();
+        let commit = self.line.facts.commit.as_deref().unwrap_or_default();
         let Some((failure, waits)) = self.task.known.still_waits(self.task.repo, commit) else {
             return Ok(());
         };
         if let Some(seen) = self.task.known.memory.find(self.task.repo) {
             keep_names(self.task.repo, seen, &mut self.handover.owners);
         }
-        self.name.clone_from(&waits.failed.name);
-        self.facts.waits = Some(waits);
+        self.line.name.clone_from(&waits.failed.name);
+        self.line.facts.waits = Some(waits);
         Err(failure)
     }
 
@@ -298,9 +274,10 @@ impl Job<'_, '_> {
     }
 
     /// Ends it. A container in which a PKGBUILD was only read goes with our connection, and nobody waits for that. But not
-    /// all proxies pass the end of one on, and what root has run in it could have made it stay.
+    /// all proxies pass the end of one on. Root runs the scriptlets of dependencies, which could make it stay; but of what is up to
+    /// date none are installed before makepkg has run, too.
     fn end(mut self, is_up_to_date: bool) {
-        let is_only_read = is_up_to_date && !self.has_makepkg_run && !self.has_root_run;
+        let is_only_read = is_up_to_date && !self.has_makepkg_run;
         if is_only_read && self.builds.sandbox.engine.is_direct {
             self.container.let_go();
             return;
@@ -328,11 +305,5 @@ impl Job<'_, '_> {
             ..MAKEPKG.with(args)
         };
         self.container.run(&self.in_dir(makepkg), self.by)
-    }
-
-    /// Whether a version of a package is published.
-    fn has(&self, name: &PackageName, version: &Version, tries: Tries) -> Result<bool> {
-        let repo = &self.task.repo.publish_to;
-        self.builds.sink.has(repo, name, version, tries)
     }
 }

@@ -5,130 +5,81 @@ use std::time::Duration;
 use super::{Job, TIDYING};
 use crate::archive::Archive;
 use crate::error::{Error, Kind, Result};
-use crate::home::{Parcel, Source};
+use crate::home::Source;
 use crate::http::Deadline;
-use crate::inbox::{Inbox, called, ending};
+use crate::inbox::Listed;
 use crate::pkgbuild::Pkgbuild;
 use crate::report::{Archived, Failure, Outcome, Step, at};
-use crate::retry::{Tries, WHILE_THERE_IS_TIME};
-use crate::tar::Member;
 use crate::text::one_line;
-use crate::words::{Commit, PackageName};
+use crate::words::PackageName;
 
 /// How much longer than a repository may take its publishing may.
 const GRACE: Duration = Duration::from_secs(600);
 
 impl Job<'_, '_> {
     /// Publishes the archives that are missing, or all if it was told so.
-    pub fn publish(
-        &mut self,
-        pkgbuild: &Pkgbuild,
-        commit: Option<&Commit>,
-    ) -> Result<Outcome, Failure> {
-        let inbox = self.builds.inbox;
+    pub fn publish(&mut self, pkgbuild: &Pkgbuild) -> Result<Outcome, Failure> {
         // What is built isn't to be lost to the clock.
         self.by = self.by.plus(GRACE);
-        let published = self.publish_from(inbox, pkgbuild, commit);
-        if let Err(error) = inbox.empty(Deadline::after(TIDYING)) {
+        let published = self.publish_from_inbox(pkgbuild);
+        if let Err(error) = self.builds.sink.inbox.empty(Deadline::after(TIDYING)) {
             log::warn!("{error}");
         }
         published.map_err(at(Step::Publish))
     }
 
-    fn publish_from(
-        &mut self,
-        inbox: &Inbox,
-        pkgbuild: &Pkgbuild,
-        commit: Option<&Commit>,
-    ) -> Result<Outcome> {
-        let members = inbox.carry(&self.container, self.by)?;
-        if members.is_empty() {
-            return Err(Error::unusable(
-                "looking for package archives",
-                "makepkg made none",
-            ));
+    fn publish_from_inbox(&mut self, pkgbuild: &Pkgbuild) -> Result<Outcome> {
+        let (sink, settings) = (self.builds.sink, self.builds.settings);
+        let carried = sink.inbox.carry(&self.container, self.by)?;
+        if carried.is_empty() {
+            let what = "looking for package archives";
+            return Err(Error::unusable(what, "makepkg made none"));
         }
-        let archives = self.checked(inbox, pkgbuild, &members)?;
-        let mut parcels = vec![];
-        let mut places: Vec<_> = archives.iter().zip(&members).enumerate().collect();
+        let listed = sink.inbox.list(carried, settings.sums, self.by)?;
+        let mut archives = self.checked(&listed, pkgbuild)?;
         // What the next run looks for comes last: then all else is there, too.
-        places.sort_by_key(|(_, (archive, _))| pkgbuild.names.contains(&archive.name));
-        for (place, (archive, member)) in places {
-            let Archive { name, version, .. } = archive;
-            let was_there = self.has(name, version, Tries::new(WHILE_THERE_IS_TIME, self.by))?;
-            if was_there && !self.builds.settings.force {
-                // By another entry, if a run beside this one has built that.
-                let sink = self.builds.sink;
-                sink.must_not_be_anothers(self.task.repo, &[name.as_str()])?;
-                log::info!("{name} {version} is published already");
-                continue;
-            }
-            let (size, ending) = (member.size, ending(member));
-            parcels.push(Parcel {
-                place,
-                archive,
-                size,
-                ending,
-                was_there,
-            });
-        }
-        if parcels.is_empty() {
-            return Ok(Outcome::UpToDate);
-        }
-        let (repo, published) = (self.task.repo, &mut self.handover.published);
-        let sink = self.builds.sink;
+        archives.sort_by_key(|it| pkgbuild.names.contains(&it.name));
         let source = Source {
-            repo,
-            commit,
-            replace: &self.builds.settings.replace,
+            repo: self.task.repo,
+            commit: self.line.facts.commit.clone(),
+            replace: &settings.replace,
+            force: settings.force,
         };
-        // Before, as what is published is built.
-        let sums = match self.builds.settings.sums {
-            true => inbox.sums(members.len(), self.by)?,
-            false => vec![],
-        };
-        let before = *published;
-        sink.publish(&source, &parcels, published, self.by)?;
-        if *published == before {
-            return Ok(Outcome::UpToDate);
-        }
-        if self.builds.settings.sums {
-            let told = |it: &Parcel| Archived {
+        let (published, told) = (&mut self.handover.published, &mut self.line.facts.archives);
+        let mut note = |it: &Archive| {
+            *published = published.saturating_add(1);
+            told.push(Archived {
                 file: it.filename(),
                 size: it.size,
-                sha256: sums.get(it.place).cloned().unwrap_or_default(),
-            };
-            self.facts.archives = parcels.iter().map(told).collect();
-            if let Some(log) = &self.container.log {
-                let line = |it: &Archived| format!("{}  {} bytes  {}", it.sha256, it.size, it.file);
-                let lines: Vec<_> = self.facts.archives.iter().map(line).collect();
-                log.line(&format!("\n=== published\n{}", lines.join("\n")));
+                sha256: it.sha256.clone(),
+            });
+        };
+        sink.publish(&source, &archives, &mut note, self.by)?;
+        let archives = &self.line.facts.archives;
+        if archives.is_empty() {
+            return Ok(Outcome::UpToDate);
+        }
+        if let Some(log) = &self.container.log {
+            log.line("\n=== published");
+            for Archived { file, size, sha256 } in archives {
+                log.line(&format!("{sha256}  {size} bytes  {file}"));
             }
         }
         Ok(Outcome::Built)
     }
 
-    /// The archives in the inbox, in its order, if each of them may be published.
-    fn checked(
-        &self,
-        inbox: &Inbox,
-        pkgbuild: &Pkgbuild,
-        members: &[Member],
-    ) -> Result<Vec<Archive>> {
+    /// The archives, if each of them may be published.
+    fn checked(&self, listed: &[Listed], pkgbuild: &Pkgbuild) -> Result<Vec<Archive>> {
         let mut archives: Vec<Archive> = vec![];
-        for (listed, member) in inbox.list(members.len(), self.by)?.iter().zip(members) {
-            let bad = |why: String| Error::unusable(called(member), why);
-            if listed.names != ".PKGINFO" {
-                let names = one_line(&listed.names, 100);
-                return Err(bad(format!("it has not one .PKGINFO, but: {names}")));
-            }
-            let archive = Archive::check(&listed.pkginfo, pkgbuild, self.builds.arch);
-            let archive = archive.map_err(|error| bad(error.to_string()))?;
+        for it in listed {
+            let during = |error: Error| error.during(one_line(&it.file, 300));
+            let archive = Archive::check(it, pkgbuild, self.builds.sink.arch).map_err(during)?;
             if archives.iter().any(|other| other.name == archive.name) {
-                return Err(bad(format!("there are two archives of {}", archive.name)));
+                let why = format!("there are two archives of {}", archive.name);
+                return Err(during(Error::new(Kind::Unusable, why)));
             }
-            self.may_replace(inbox, pkgbuild, &archive.replaces)
-                .map_err(|error| error.during(called(member)))?;
+            let may_replace = self.may_replace(pkgbuild, &archive.replaces);
+            may_replace.map_err(during)?;
             archives.push(archive);
         }
         Ok(archives)
@@ -136,7 +87,7 @@ impl Job<'_, '_> {
 
     /// Refuses to replace what another entry has, in this run or in the repository: on each machine that has that,
     /// pacman would remove it and install this instead.
-    fn may_replace(&self, inbox: &Inbox, pkgbuild: &Pkgbuild, names: &[PackageName]) -> Result<()> {
+    fn may_replace(&self, pkgbuild: &Pkgbuild, names: &[PackageName]) -> Result<()> {
         if names.is_empty() {
             return Ok(());
         }
@@ -144,34 +95,23 @@ impl Job<'_, '_> {
             let why = "it replaces packages, and not all entries of the list have been looked at";
             return Err(Error::new(Kind::Early, why));
         }
-        let repo = self.task.repo;
-        let bad = |name: &PackageName, why: String| {
-            Err(Error::unusable(format!("it replaces {name}"), why))
-        };
-        for name in names {
-            if let Some(owner) = self.handover.owners.other(repo, name) {
-                return bad(name, format!("that belongs to {}", owner.name()));
-            }
-        }
-        let replaced = &self.builds.settings.replace;
+        let (repo, sink) = (self.task.repo, self.builds.sink);
         let texts: Vec<&str> = names.iter().map(PackageName::as_str).collect();
-        let others = self.builds.sink.must_not_be_anothers(repo, &texts);
+        let others = sink.must_not_be_anothers(repo, &texts);
         others.map_err(|error| error.during("what it replaces"))?;
-        let official = inbox.official(&repo.publish_to, names, self.by)?;
-        if let Some(name) = official.into_iter().find(|name| !replaced.contains(name)) {
-            return bad(name, "that is official (see --replace)".to_owned());
-        }
-        let Some(database) = self.builds.sink.database(&repo.publish_to, self.by)? else {
-            return Ok(());
-        };
-        for owned in inbox.owners(&database, names, self.by)? {
-            if owned.pkgbase != pkgbuild.pkgbase.as_str() {
-                let pkgbase = one_line(&owned.pkgbase, 100);
-                return bad(
-                    &owned.name.parse()?,
-                    format!("that is published, and of {pkgbase}"),
-                );
-            }
+        let official = self.official(names)?;
+        let published = sink.packages(&repo.publish_to, self.by)?;
+        for name in names {
+            let owner = self.handover.owners.other(repo, name);
+            let found = published.find(name.as_str());
+            let other = found.filter(|it| it.base != pkgbuild.pkgbase.as_str());
+            let why = match (owner, other) {
+                (Some(owner), _) => format!("that belongs to {}", owner.name()),
+                (_, Some(it)) => format!("that is published, and of {}", one_line(&it.base, 100)),
+                _ if official == Some(name) => "that is official (see --replace)".to_owned(),
+                _ => continue,
+            };
+            return Err(Error::unusable(format!("it replaces {name}"), why));
         }
         Ok(())
     }

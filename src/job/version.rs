@@ -17,7 +17,8 @@ impl Job<'_, '_> {
     /// are asked for it; both pkgver() and prepare(), which runs before it, may need a program that makedepends names: if
     /// it fails still, it gets them. After each of the two it is tried once more.
     pub fn update_pkgver(&mut self, pkgbuild: &Pkgbuild) -> Result<(), Failure> {
-        self.import_own_keys(pkgbuild)?;
+        // Those that the repository brings: nobody is asked for others yet.
+        self.import(pkgbuild, "")?;
         let Err(mut error) = self.makepkg(NOBUILD, &["--nobuild", "--nodeps"]) else {
             return Ok(());
         };
@@ -44,7 +45,7 @@ impl Job<'_, '_> {
         prepared.map_err(at(Step::Version))
     }
 
-    /// What the PKGBUILD says after the build: another version, perhaps, but the names that were checked.
+    /// What the PKGBUILD says after makepkg has run once more: another version, perhaps, but the names that were checked.
     pub fn read_again(&mut self, before: &Pkgbuild) -> Result<Pkgbuild, Failure> {
         let pkgbuild = self.read_pkgbuild().map_err(at(Step::Version))?;
         let is_same = pkgbuild.names == before.names && pkgbuild.pkgbase == before.pkgbase;
@@ -59,9 +60,9 @@ impl Job<'_, '_> {
 
     /// What to call it from here on.
     pub fn note_name(&mut self, pkgbuild: &Pkgbuild, version: &Version) {
-        self.name = format!("{} {version}", pkgbuild.pkgbase);
-        self.facts.pkgbase = Some(pkgbuild.pkgbase.to_string());
-        self.facts.version = Some(version.to_string());
+        self.line.name = format!("{} {version}", pkgbuild.pkgbase);
+        self.line.facts.pkgbase = Some(pkgbuild.pkgbase.to_string());
+        self.line.facts.version = Some(version.to_string());
         if let Some(log) = &self.container.log {
             log.rename(pkgbuild.pkgbase.as_str(), &version.to_string());
         }

@@ -133,7 +133,7 @@ pub struct Archived {
     pub file: String,
     /// In bytes.
     pub size: u64,
-    /// Of its bytes, in hexadecimal digits.
+    /// Of its bytes, in hexadecimal digits; empty if nobody is told.
     pub sha256: String,
 }
 

@@ -174,8 +174,6 @@ impl Night<'_> {
             sandbox,
             builder,
             origin: &origin,
-            arch: self.workshop.arch,
-            inbox,
             sink,
             settings,
         };

@@ -1,8 +1,9 @@
 # Looks into package archives. Run by the checker in the lock's container, in which no stranger's code ever ran; but each
 # byte in the archives is a stranger's.
-# Arguments: $1 is the folder, $2 how many archives are in it: they are called 0, 1 and so on.
-# Prints: of each archive the names in it that could be taken for its .PKGINFO, a line each, and what stands in the one that is
-#   called so, each ended by a NUL; inbox.rs takes them.
+# Arguments: $1 is the folder, $2 how many archives are in it: they are called 0, 1 and so on; $3 is anything if they are to be
+#   summed up, too.
+# Prints: of each archive the names in it that could be taken for its .PKGINFO, a line each; what stands in the one that is called
+#   so; and the archive's SHA-256, or nothing; each ended by a NUL. inbox.rs takes them.
 # Exit code: 0 when all were looked at; anything else if one isn't what makepkg writes, or can't be read to its end.
 
 cd -- "$1" || exit
@@ -24,5 +25,7 @@ for ((n = 0; n < $2; n++)); do
     printf '%s\0' "$names"
     # A NUL would end the field, so something else that is refused stands for it. All of them together may have 1 MiB.
     bsdtar -nxOqf "$n" .PKGINFO | head -c 1048576 | tr '\0' '\1'
-    printf '\0'
+    sum=
+    [[ -z $3 ]] || sum=$(sha256sum <"$n") || exit
+    printf '\0%s\0' "${sum%% *}"
 done

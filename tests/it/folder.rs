@@ -212,7 +212,7 @@ fn one_command_makes_a_repository_that_pacman_installs_from() {
     drop(lock);
     let (code, log) = later.wait_for_end();
     assert!(
-        code == Some(0) && log.contains("another run has published it meanwhile"),
+        code == Some(0) && log.contains("hello 1-1 is published already"),
         "{log}"
     );
 

@@ -45,9 +45,11 @@ fn what_others_have_in_a_repository_stays_as_it_is() {
             "{ARCHIVE}
             archive theirs 1-1; archive signed 1:2.0-1; printf signature > signed-1:2.0-1-any.pkg.tar.zst.sig
             repo-add -q mine.db.tar.gz *.zst; echo note > notes.txt; mkdir folder; echo > folder/file
-            ln -s folder/file a-link"
+            ln -s folder/file a-link; echo theirs > vieter.json.sig"
         ),
     );
+    // What is called like a signature of ours, but is of what is never signed.
+    fs::write(home.dir().join("index.html.sig"), "theirs").unwrap();
     // A file that is called as an archive of ours will be.
     let squatter = mine.join("taken-1-1-any.pkg.tar.zst");
     fs::write(&squatter, "somebody else's").unwrap();

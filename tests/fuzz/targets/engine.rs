@@ -11,6 +11,7 @@ use vieter::error::Kind;
 use vieter::http::Deadline;
 use vieter::inbox::Inbox;
 use vieter::sandbox::{Sandbox, Settings};
+use vieter::tar::Member;
 use vieter::words::RunId;
 
 use super::assert_one_line;
@@ -190,7 +191,7 @@ pub fn transport(data: &[u8]) {
         // The list of archives is what the script prints, or none.
         2 => {
             let pieces = ["a", ".PKGINFO\n", "pkgname = a\n", "é", "\u{1}"];
-            let fields = source.many(6, |it| it.text(&pieces, 6));
+            let fields = source.many(10, |it| it.text(&pieces, 6));
             let count = source.below(4);
             let printed = fields
                 .iter()
@@ -207,20 +208,25 @@ pub fn transport(data: &[u8]) {
                 true => reply.clone(),
                 false => usual(line),
             });
-            match inbox.list(count, soon()) {
+            let member = |place: usize| Member {
+                name: format!("./{place}.pkg.tar"),
+                size: place as u64,
+            };
+            match inbox.list((0..count).map(member).collect(), true, soon()) {
                 Ok(listed) => {
+                    for (place, it) in listed.iter().enumerate() {
+                        assert_eq!(it.file, format!("{place}.pkg.tar"));
+                        assert_eq!((it.place, it.size), (place, place as u64));
+                    }
                     let listed: Vec<_> = listed
                         .into_iter()
-                        .flat_map(|it| [it.names, it.pkginfo])
+                        .flat_map(|it| [it.names, it.pkginfo, it.sha256])
                         .collect();
-                    assert_eq!(
-                        (listed.len(), &listed[..]),
-                        (2 * count, &fields[..2 * count])
-                    );
-                    assert!(fields.len() <= 2 * count + 1);
+                    assert_eq!(listed, fields);
+                    assert_eq!(listed.len(), 3 * count);
                 }
                 Err(error) => {
-                    assert_ne!(fields.len(), 2 * count);
+                    assert_ne!(fields.len(), 3 * count);
                     assert_one_line(&error.to_string());
                 }
             }

@@ -1,6 +1,8 @@
 //! What a PKGBUILD's reader prints, and the `.PKGINFO` of an archive.
 
 use vieter::archive::Archive;
+use vieter::error::Result;
+use vieter::inbox::Listed;
 use vieter::pkgbuild::{Pkgbuild, parse};
 use vieter::words::Arch;
 
@@ -153,6 +155,15 @@ fn line(source: &mut Source) -> String {
     }
 }
 
+fn check(pkginfo: &str, pkgbuild: &Pkgbuild, arch: &Arch) -> Result<Archive> {
+    let listed = Listed {
+        names: ".PKGINFO".to_owned(),
+        pkginfo: pkginfo.to_owned(),
+        ..Listed::default()
+    };
+    Archive::check(&listed, pkgbuild, arch)
+}
+
 pub fn archive(data: &[u8]) {
     let source = &mut Source(data);
     let model = model(source);
@@ -175,7 +186,7 @@ pub fn archive(data: &[u8]) {
             .map(|it| format!("replaces = {it}{}", source.pick(&["", "<2", ">=1:3-1"]))),
     );
     let pkginfo = lines.join("\n") + "\n";
-    let checked = Archive::check(&pkginfo, &pkgbuild, &arch).unwrap();
+    let checked = check(&pkginfo, &pkgbuild, &arch).unwrap();
     assert_eq!(
         (checked.name.as_str(), checked.version.to_string()),
         (&*name, model.version())
@@ -236,7 +247,7 @@ pub fn archive(data: &[u8]) {
         forged = source.mutated(forged);
     }
     let forged = String::from_utf8_lossy(&forged).into_owned();
-    match Archive::check(&forged, &pkgbuild, &arch) {
+    match check(&forged, &pkgbuild, &arch) {
         Ok(archive) => {
             for trim in [str::trim, str::trim_ascii] {
                 let values = |wanted: &str| -> Vec<String> {
