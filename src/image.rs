@@ -112,10 +112,13 @@ pub fn kept(
     if settings.fresh {
         return None;
     }
-    let found = engine.image(&image.to_string());
-    let found = found.inspect_err(|error| log::warn!("looking for {image}: {error}"));
-    let found = found.ok()??;
-    let base = engine.image(&settings.base.to_string()).ok()?;
+    let look = |image: &ImageRef| {
+        let found = engine.image(&image.to_string());
+        let found = found.inspect_err(|error| log::warn!("looking for {image}: {error}"));
+        found.ok()
+    };
+    let found = look(&image)??;
+    let base = look(&settings.base)?;
     match read(&found, settings, base.as_ref()) {
         Err(why) => {
             log::info!("the image {image} is made anew: {why}");

@@ -257,7 +257,9 @@ impl Night<'_> {
                         was_tried: due.was_tried || !waits,
                         ..due
                     };
-                    queue.wait(due, Until::Published(handover.published), line);
+                    // What it lacked on another night may have come earlier in this run.
+                    let published = if waits { 0 } else { handover.published };
+                    queue.wait(due, Until::Published(published), line);
                 }
                 Verdict::CameEarly => {
                     let why = "it may replace packages of others, so it is built after them";
