@@ -33,10 +33,8 @@ pub fn sweep(
     };
     // Other shards' are theirs as long as they are on.
     let run_of = |it: &ContainerSummary| it.labels.as_ref()?.get(RUN_LABEL).cloned();
-    let runs: Vec<String> = lock::held(&containers)
-        .into_iter()
-        .filter_map(run_of)
-        .collect();
+    let held = lock::held(&containers).into_iter();
+    let runs: Vec<String> = held.filter_map(run_of).collect();
     let is_anothers = |labels: &Labels| labels.get(RUN_LABEL).is_some_and(|it| runs.contains(it));
     let is_to_go =
         |labels: &Labels| is_own(labels) || (whose == Whose::Everybodys && !is_anothers(labels));

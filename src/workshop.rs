@@ -7,7 +7,7 @@ use crate::error::{Kind, Result};
 use crate::http::Deadline;
 use crate::image::{self, Builder, PREPARATION};
 use crate::inbox::Inbox;
-use crate::lock::Lock;
+use crate::lock;
 use crate::memory::Memory;
 use crate::sandbox::Sandbox;
 use crate::words::Arch;
@@ -84,13 +84,13 @@ impl<'e> Workshop<'e> {
 
     /// Has the kept image to itself for as long as what this gives is held, if there may be other shards on the engine: one of them
     /// may have made a newer one, which counts then.
-    fn share(&mut self, memory: &Memory) -> Result<Option<Lock<'e>>> {
+    fn share(&mut self, memory: &Memory) -> Result<Option<Container<'e>>> {
         if self.sandbox.shard.is_none() {
             return Ok(None);
         }
         let image = self.builder.as_ref().map(|it| it.image.clone());
         let image = image.unwrap_or_else(|| self.settings.base.clone());
-        let lock = Lock::take_image(self.sandbox, &image, self.lock)?;
+        let lock = lock::take_image(self.sandbox, &image, self.lock)?;
         let kept = image::kept(self.sandbox.engine, self.settings, |made| {
             memory.refreshed(made)
         });

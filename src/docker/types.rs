@@ -267,9 +267,6 @@ pub struct ContainerSummary {
     /// `running`, `created` and others.
     #[serde(default)]
     pub state: String,
-    /// When it was made, in seconds since 1970.
-    #[serde(default)]
-    pub created: u64,
 }
 
 /// One of `GET /images/json`.

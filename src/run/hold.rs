@@ -2,13 +2,13 @@
 //! (`night`, and the crate's `review`).
 
 use super::Settings;
-use crate::docker::Engine;
 use crate::docker::types::ContainerSummary;
+use crate::docker::{Container, Engine};
 use crate::error::{Kind, Result};
 use crate::http::Deadline;
 use crate::image::{self, Builder};
 use crate::inbox::Inbox;
-use crate::lock::{self, Lock};
+use crate::lock;
 use crate::memory::Memory;
 use crate::sandbox::Sandbox;
 use crate::sweep::{self, Whose, sweep, sweep_images};
@@ -27,7 +27,7 @@ pub fn hold<T>(
 ) -> Result<T> {
     warn_of_network(engine, settings.sandbox.network.as_deref());
     // Before a pull that would be for nothing.
-    lock::refuse_if_still_held(engine, settings.shard)?;
+    lock::must_be_free(engine, settings.shard)?;
     let sandbox = &Sandbox::new(engine, RunId::of_now(), &settings.sandbox, settings.shard);
     let memory = Memory::open(settings.state.clone(), arch);
     let (lock, builder, base) = take_lock(sandbox, &settings.image, &memory)?;
@@ -36,7 +36,7 @@ pub fn hold<T>(
         sandbox,
         settings: &settings.image,
         arch,
-        lock: &run.lock.container,
+        lock: &run.lock,
         own: None,
         is_used: false,
         base,
@@ -53,9 +53,9 @@ fn take_lock<'e>(
     sandbox: &Sandbox<'e>,
     settings: &image::Settings,
     memory: &Memory,
-) -> Result<(Lock<'e>, Option<Builder>, String)> {
+) -> Result<(Container<'e>, Option<Builder>, String)> {
     if let Some(kept) = image::kept(sandbox.engine, settings, |made| memory.refreshed(made)) {
-        match Lock::take(sandbox, &kept.image) {
+        match lock::take(sandbox, &kept.image) {
             Ok(lock) => {
                 let base = kept.base.clone();
                 return Ok((lock, Some(kept), base));
@@ -65,7 +65,7 @@ fn take_lock<'e>(
         }
     }
     let base = image::pull(sandbox.engine, &settings.base)?;
-    Ok((Lock::take(sandbox, &settings.base)?, None, base))
+    Ok((lock::take(sandbox, &settings.base)?, None, base))
 }
 
 /// Says what builds can reach in their network that nobody may want them to.
@@ -87,7 +87,7 @@ pub struct Run<'e> {
     /// What makes its containers.
     pub sandbox: &'e Sandbox<'e>,
     /// The lock.
-    pub lock: Lock<'e>,
+    pub lock: Container<'e>,
 }
 
 impl Run<'_> {
@@ -97,20 +97,21 @@ impl Run<'_> {
     /// A limit that doesn't hold; those of the engine.
     pub fn begin(&self) -> Result<()> {
         let soon = || Deadline::after(image::PREPARATION);
-        let lock = &self.lock.container;
-        self.sandbox.check_limits(lock, soon())?;
+        self.sandbox.check_limits(&self.lock, soon())?;
         let Sandbox { engine, shard, .. } = self.sandbox;
-        let containers = engine.labelled_containers()?;
-        self.lock.must_be_alone(engine, *shard, &containers)?;
+        let containers = lock::must_be_alone(engine, *shard)?;
         let in_use = self.sweep(containers, Whose::Everybodys);
         sweep_images(self.sandbox.engine, &in_use);
         // Before the image is made of that container: what is lent to a build has a place then, too.
-        Inbox { container: lock }.empty(soon())
+        Inbox {
+            container: &self.lock,
+        }
+        .empty(soon())
     }
 
     /// Sweeps; gives the images that are in use.
     fn sweep(&self, containers: Vec<ContainerSummary>, whose: Whose) -> Vec<String> {
-        let lock = self.lock.container.id();
+        let lock = self.lock.id();
         let Sandbox { engine, run, .. } = self.sandbox;
         sweep(engine, containers, run, lock, whose)
     }
@@ -124,7 +125,8 @@ impl Run<'_> {
             log::warn!("the engine doesn't answer, so the next run sweeps what this one has left");
             return;
         }
-        let whose = match self.lock.is_held() {
+        let soon = Deadline::after(image::PREPARATION);
+        let whose = match self.lock.is_running(soon) {
             Ok(true) => Whose::Everybodys,
             Ok(false) | Err(_) => Whose::Own,
         };

@@ -14,6 +14,7 @@ use crate::inbox::Inbox;
 use crate::job::{self, Builds, Handover, Task};
 use crate::known::{Glance, Known};
 use crate::list::Repo;
+use crate::lock;
 use crate::look::Looker;
 use crate::memory::Memory;
 use crate::others::Others;
@@ -198,7 +199,7 @@ impl Night<'_> {
         }
         loop {
             let Some(due) = queue.next(handover.published) else {
-                let is_held = || self.run.lock.must_be_held();
+                let is_held = || lock::must_be_held(&self.run.lock);
                 let has_come = match &mut others {
                     Some(others) => have_published(others, queue, sink, is_held)?,
                     None => false,
@@ -230,7 +231,7 @@ impl Night<'_> {
                 known,
             };
             let mut line = job::build(&builds, &task, handover);
-            if let Err(error) = self.run.lock.must_be_held() {
+            if let Err(error) = lock::must_be_held(&self.run.lock) {
                 if let Outcome::Failed(failure) = line.outcome {
                     line.outcome = Outcome::NotBuilt(Some(failure));
                 }
