@@ -20,9 +20,7 @@ pub struct Workshop<'e> {
     pub settings: &'e image::Settings,
     /// What is built for.
     pub arch: &'e Arch,
-    /// The lock's container.
-    pub lock: &'e Container<'e>,
-    /// The one that has taken its place.
+    /// The container that has taken the place of the lock's.
     pub own: Option<Container<'e>>,
     /// Whether something was looked at in the one that counts.
     pub is_used: bool,
@@ -30,12 +28,14 @@ pub struct Workshop<'e> {
     pub base: String,
     /// The builder image, if there is one.
     pub builder: Option<Builder>,
+    /// The lock, which is the last to go.
+    pub lock: Container<'e>,
 }
 
 impl<'e> Workshop<'e> {
     /// The container.
     pub fn container(&self) -> &Container<'e> {
-        self.own.as_ref().unwrap_or(self.lock)
+        self.own.as_ref().unwrap_or(&self.lock)
     }
 
     /// Makes the builder image, or brings the kept one up to date, unless it is. What becomes an image has held nothing but what
@@ -90,7 +90,7 @@ impl<'e> Workshop<'e> {
         }
         let image = self.builder.as_ref().map(|it| it.image.clone());
         let image = image.unwrap_or_else(|| self.settings.base.clone());
-        let lock = lock::take_image(self.sandbox, &image, self.lock)?;
+        let lock = lock::take_image(self.sandbox, &image, &self.lock)?;
         let kept = image::kept(self.sandbox.engine, self.settings, |made| {
             memory.refreshed(made)
         });

@@ -94,8 +94,7 @@ pub fn gather(
     approvals: &Approvals,
     repos: &[Rc<Repo>],
 ) -> Result<Vec<Result<Option<Found>>>> {
-    hold(settings, engine, arch, |run, mut workshop, mut memory| {
-        run.begin()?;
+    hold(settings, engine, arch, |mut workshop, mut memory| {
         if workshop.builder.is_none() {
             workshop.bring_up_to_date(&mut memory)?;
             memory.save();
@@ -106,7 +105,7 @@ pub fn gather(
         let look = |repo: &Rc<Repo>| {
             screen::begin("looking", &repo.name());
             let by = Deadline::after(settings.builds.timeout);
-            let container = run.sandbox.start(None, &builder.image, by)?;
+            let container = workshop.sandbox.start(None, &builder.image, by)?;
             find(&container, repo, approvals.find(repo), by)
         };
         Ok(repos.iter().map(look).collect())

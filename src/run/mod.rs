@@ -21,7 +21,7 @@ use crate::shard::Shard;
 use crate::words::Arch;
 use crate::{image, sandbox};
 
-pub use hold::{Run, hold};
+pub use hold::hold;
 
 /// What a run needs to know, but for where packages go.
 pub struct Settings {
@@ -115,18 +115,17 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
     }
     log::info!("repositories for {arch}: {}", queue.len());
 
-    hold(settings, &engine, &arch, |run, workshop, memory| {
+    hold(settings, &engine, &arch, |workshop, memory| {
         let night = Night {
-            run,
             settings,
             home,
             listed,
-            workshop,
             memory,
             approvals,
             looker: Looker::default(),
             queue,
             handover: Handover::default(),
+            workshop,
         };
         night.pass(summary)
     })

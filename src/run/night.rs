@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Run, Settings};
+use super::Settings;
 use crate::approvals::Approvals;
 use crate::error::{Kind, Result};
 use crate::home::{Gone, Home, Sink};
@@ -42,16 +42,12 @@ pub struct Due {
 
 /// A run that holds its engine.
 pub struct Night<'e> {
-    /// What it holds.
-    pub run: &'e Run<'e>,
     /// How it is to be done.
     pub settings: &'e Settings,
     /// Where packages go.
     pub home: Home,
     /// What is on the list.
     pub listed: Listed,
-    /// Where the builder image is made.
-    pub workshop: Workshop<'e>,
     /// What is remembered from nights before.
     pub memory: Memory,
     /// Which commits may be built.
@@ -62,6 +58,8 @@ pub struct Night<'e> {
     pub queue: Queue<Due, Line>,
     /// What goes from one repository's build to the next.
     pub handover: Handover<'e>,
+    /// Where the builder image is made, with the lock: the last to go.
+    pub workshop: Workshop<'e>,
 }
 
 impl Night<'_> {
@@ -85,7 +83,6 @@ impl Night<'_> {
 
     /// Tells what is known without a container, prepares the builder image if there is more, and builds what is due.
     fn build(&mut self, summary: &mut Summary) -> Result<()> {
-        self.run.begin()?;
         // Once a day in any case.
         let is_old = |it: &Builder| it.is_old;
         if self.settings.image.fresh {
@@ -163,7 +160,7 @@ impl Night<'_> {
         let Some(builder) = &self.workshop.builder else {
             return Ok(true);
         };
-        let (sandbox, settings) = (self.run.sandbox, &self.settings.builds);
+        let (sandbox, settings) = (self.workshop.sandbox, &self.settings.builds);
         let container = self.workshop.container();
         let inbox = &Inbox { container };
         let sink = &sink(&self.home, &self.listed, self.workshop.arch, inbox);
@@ -199,7 +196,7 @@ impl Night<'_> {
         }
         loop {
             let Some(due) = queue.next(handover.published) else {
-                let is_held = || lock::must_be_held(&self.run.lock);
+                let is_held = || lock::must_be_held(&self.workshop.lock);
                 let has_come = match &mut others {
                     Some(others) => have_published(others, queue, sink, is_held)?,
                     None => false,
@@ -231,7 +228,7 @@ impl Night<'_> {
                 known,
             };
             let mut line = job::build(&builds, &task, handover);
-            if let Err(error) = lock::must_be_held(&self.run.lock) {
+            if let Err(error) = lock::must_be_held(&self.workshop.lock) {
                 if let Outcome::Failed(failure) = line.outcome {
                     line.outcome = Outcome::NotBuilt(Some(failure));
                 }
