@@ -94,18 +94,12 @@ impl Waiting {
 impl Seen {
     /// Whether it was looked at lately: once a week a container does, whatever is remembered.
     pub fn is_recent(&self) -> bool {
-        self.is_younger(WEEK)
+        is_within(WEEK, self.looked)
     }
 
     /// Whether it was looked at within a day.
     pub fn is_of_today(&self) -> bool {
-        self.is_younger(1)
-    }
-
-    fn is_younger(&self, days: u64) -> bool {
-        let age = since_1970().checked_sub(self.looked);
-        let most = days.saturating_mul(DAY).saturating_sub(HOUR);
-        age.is_some_and(|it| it < most)
+        is_within(1, self.looked)
     }
 
     /// Makes fit for a log what is shown of it: whoever can write the file may have written anything.
@@ -124,6 +118,13 @@ impl Seen {
         let names = names_of(&self.pkgbase, &self.names);
         !self.names.is_empty() && names.iter().any(|it| it == name)
     }
+}
+
+/// Whether a time, in seconds since 1970, is less than so many days ago. A night's run may begin a bit earlier than the last one's.
+fn is_within(days: u64, time: u64) -> bool {
+    let age = since_1970().checked_sub(time);
+    let most = days.saturating_mul(DAY).saturating_sub(HOUR);
+    age.is_some_and(|it| it < most)
 }
 
 /// What an entry is called in the file.
@@ -151,10 +152,10 @@ impl Memory {
         self.path.is_some()
     }
 
-    /// When the builder image that was made at this time was last found to be up to date, in seconds since 1970.
-    pub fn refreshed(&self, made: u64) -> Option<u64> {
+    /// Whether the builder image that was made at this time was found to be up to date within a day.
+    pub fn is_of_today(&self, made: u64) -> bool {
         let refreshed = self.text.refreshed.filter(|(its, _)| *its == made);
-        refreshed.map(|(_, time)| time)
+        is_within(1, refreshed.map_or(made, |(_, time)| time))
     }
 
     /// Remembers that it is up to date now.

@@ -19,7 +19,7 @@ use crate::docker::{Command, Container};
 use crate::error::{Error, Kind, Result};
 use crate::home::Sink;
 use crate::http::Deadline;
-use crate::image::Builder;
+use crate::image::{Builder, kept_name};
 use crate::inbox::Inbox;
 use crate::known::{Known, keep_names};
 use crate::list::{Repo, last_part};
@@ -187,7 +187,7 @@ impl<'e> Builds<'_, 'e> {
     }
 
     fn new_container(&self, by: Deadline) -> Result<Container<'e>> {
-        self.sandbox.start(None, &self.builder.image, by)
+        self.sandbox.start(None, &kept_name(), by)
     }
 }
 

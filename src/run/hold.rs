@@ -29,7 +29,7 @@ pub fn hold<T>(
     lock::must_be_free(engine, settings.shard)?;
     let sandbox = &Sandbox::new(engine, RunId::of_now(), &settings.sandbox, settings.shard);
     let memory = Memory::open(settings.state.clone(), arch);
-    let (lock, builder, base) = take_lock(sandbox, &settings.image, &memory)?;
+    let (lock, builder, base) = take_lock(sandbox, &settings.image)?;
     let workshop = Workshop {
         sandbox,
         settings: &settings.image,
@@ -71,16 +71,15 @@ fn begin(workshop: &Workshop) -> Result<()> {
 fn take_lock<'e>(
     sandbox: &Sandbox<'e>,
     settings: &image::Settings,
-    memory: &Memory,
 ) -> Result<(Container<'e>, Option<Builder>, String)> {
-    if let Some(kept) = image::kept(sandbox.engine, settings, |made| memory.refreshed(made)) {
-        match lock::take(sandbox, &kept.image) {
+    if let Some(kept) = image::kept(sandbox.engine, settings) {
+        match lock::take(sandbox, &image::kept_name()) {
             Ok(lock) => {
                 let base = kept.base.clone();
                 return Ok((lock, Some(kept), base));
             }
             Err(error) if error.kind == Kind::Busy => return Err(error),
-            Err(error) => log::warn!("{}: {error}; it is made anew", kept.image),
+            Err(error) => log::warn!("{}: {error}; it is made anew", image::kept_name()),
         }
     }
     let base = image::pull(sandbox.engine, &settings.base)?;

@@ -84,7 +84,7 @@ impl Night<'_> {
     /// Tells what is known without a container, prepares the builder image if there is more, and builds what is due.
     fn build(&mut self, summary: &mut Summary) -> Result<()> {
         // Once a day in any case.
-        let is_old = |it: &Builder| it.is_old;
+        let is_old = |it: &Builder| !self.memory.is_of_today(it.made);
         if self.settings.image.fresh {
             self.workshop.bring_up_to_date(&mut self.memory)?;
         } else if self.workshop.builder.as_ref().is_some_and(is_old) {
