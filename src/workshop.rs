@@ -38,6 +38,12 @@ impl<'e> Workshop<'e> {
         self.own.as_ref().unwrap_or(&self.lock)
     }
 
+    /// What archives are looked at in.
+    pub fn inbox(&self) -> Inbox<'_> {
+        let container = self.container();
+        Inbox { container }
+    }
+
     /// Makes the builder image, or brings the kept one up to date, unless it is.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use crate::docker::{Engine, Host};
 use crate::error::Result;
 use crate::home::Home;
 use crate::job::{self, Handover};
+use crate::known::Known;
 use crate::list::{self, Entry, List};
 use crate::look::Looker;
 use crate::owners::{Key, Listed, Owners};
@@ -92,7 +93,6 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
                 spent: Duration::ZERO,
                 // What somebody has named is what is wanted now.
                 has_to_wait: settings.list.what.is_empty() && !settings.builds.force,
-                was_tried: false,
             }),
             Entry::Unusable { name, error } => {
                 let outcome = Outcome::Failed(at(Step::List)(*error));
@@ -116,15 +116,19 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
     log::info!("repositories for {arch}: {}", queue.len());
 
     hold(settings, &engine, &arch, |workshop, memory| {
+        let known = Known {
+            looker: Looker::default(),
+            memory,
+            approvals,
+        };
         let night = Night {
             settings,
             home,
             listed,
-            memory,
-            approvals,
-            looker: Looker::default(),
+            known,
             queue,
             handover: Handover::default(),
+            origin: String::new(),
             workshop,
         };
         night.pass(summary)
