@@ -5,12 +5,12 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use crate::clock::{is_within, since_1970};
+use crate::clock::since_1970;
 use crate::docker::types::ImageInspect;
 use crate::docker::{Container, Engine, ImageRef};
 use crate::error::{Kind, Result};
 use crate::http::Deadline;
-use crate::sandbox::{BUILDER, MADE_OF, MIRROR, SET_UP, Sandbox, User, command};
+use crate::sandbox::{BUILDER, MADE_OF, MIRROR, SET_UP, User, command};
 use crate::text::one_line;
 use crate::words::Arch;
 
@@ -62,22 +62,19 @@ impl Settings {
     }
 }
 
-/// The builder image.
+/// The builder image, which is kept.
 #[derive(Clone)]
 pub struct Builder {
-    /// Its name.
-    pub image: ImageRef,
     /// The id of the base image that it was made of.
     pub base: String,
     /// When it was made, or changed, in seconds since 1970.
     pub made: u64,
     /// Whether this run has found it up to date, or made it so.
     pub is_up_to_date: bool,
-    /// Whether the last run that did is a day ago, or more.
-    pub is_old: bool,
 }
 
-fn kept_name() -> ImageRef {
+/// Its name.
+pub fn kept_name() -> ImageRef {
     ImageRef::new(format!("{NAME}:{KEPT}"))
 }
 
@@ -102,44 +99,29 @@ pub fn pull(engine: &Engine, base: &ImageRef) -> Result<String> {
 }
 
 /// The builder image that an earlier run has kept, if this one can use it; whatever can't be read of it is a reason not to.
-/// `refreshed` says when one that was made at a time was last found to be up to date.
-pub fn kept(
-    engine: &Engine,
-    settings: &Settings,
-    refreshed: impl Fn(u64) -> Option<u64>,
-) -> Option<Builder> {
-    let image = kept_name();
+pub fn kept(engine: &Engine, settings: &Settings) -> Option<Builder> {
     if settings.fresh {
         return None;
     }
-    let found = engine.image(&image.to_string());
-    let found = found.inspect_err(|error| log::warn!("looking for {image}: {error}"));
-    let found = found.ok()??;
-    let base = engine.image(&settings.base.to_string()).ok()?;
-    match read(&found, settings, base.as_ref()) {
-        Err(why) => {
-            log::info!("the image {image} is made anew: {why}");
-            None
-        }
-        Ok((base, made)) => {
-            let is_old = !is_within(1, refreshed(made).unwrap_or(made));
-            Some(Builder {
-                image,
-                base,
-                made,
-                is_up_to_date: false,
-                is_old,
-            })
-        }
-    }
+    let look = |image: &ImageRef| {
+        let found = engine.image(&image.to_string());
+        let found = found.inspect_err(|error| log::warn!("looking for {image}: {error}"));
+        found.ok()
+    };
+    let name = kept_name();
+    let found = look(&name)??;
+    let base = look(&settings.base)?;
+    let kept = read(&found, settings, base.as_ref());
+    let kept = kept.inspect_err(|why| log::info!("the image {name} is made anew: {why}"));
+    kept.ok()
 }
 
-/// What the labels of a kept image say: the id of its base image, and when it was made; or why it can't be used.
+/// What the labels of a kept image say, or why it can't be used.
 fn read(
     kept: &ImageInspect,
     settings: &Settings,
     base: Option<&ImageInspect>,
-) -> Result<(String, u64), &'static str> {
+) -> Result<Builder, &'static str> {
     let label = |name| kept.label(name).ok_or("its labels are not ours");
     let of = label(BASE)?.to_owned();
     let made = label(MADE)?.parse().map_err(|_| "its age can't be read")?;
@@ -155,61 +137,24 @@ fn read(
     if base.is_some_and(|it| it.id != of) {
         return Err("the base image is another one");
     }
-    Ok((of, made))
+    Ok(Builder {
+        base: of,
+        made,
+        is_up_to_date: false,
+    })
 }
 
-/// Makes the builder image anew: prepares a container of the base image with this id as root, and commits it.
+/// Brings the packages of a container up to date, which is of the base image, or of the kept one. Tells whether anything has come.
 ///
 /// # Errors
 /// The first command that fails, with its output; those of the engine.
-pub fn prepare(
-    sandbox: &Sandbox,
-    container: &Container,
-    settings: &Settings,
-    arch: &Arch,
-    base: String,
-) -> Result<Builder> {
+pub fn update(container: &Container, settings: &Settings, is_of_base: bool) -> Result<bool> {
     let by = Deadline::after(PREPARATION);
-    if let Some(mirror) = &settings.mirror {
-        container.run(&MIRROR.with([mirror.as_str()]), by)?;
-    }
-    update(container, true, by)?;
-    commit(sandbox, container, settings, arch, base)
-}
-
-/// Brings the kept builder image up to date, in a container of it; `None` if there is another base image now, of which it has to
-/// be made anew.
-///
-/// # Errors
-/// Those of [`prepare`].
-pub fn refresh(
-    sandbox: &Sandbox,
-    container: &Container,
-    settings: &Settings,
-    arch: &Arch,
-    kept: &Builder,
-) -> Result<Option<Builder>> {
-    let by = Deadline::after(PREPARATION);
-    if pull(sandbox.engine, &settings.base)? != kept.base {
-        log::info!("there is a new base image: the builder image is made anew");
-        return Ok(None);
+    if let Some(mirror) = settings.mirror.as_deref().filter(|_| is_of_base) {
+        container.run(&MIRROR.with([mirror]), by)?;
     }
     let list = command(User::Root, "listing the packages", vec!["pacman", "-Q"]);
     let before = container.read(&list, by)?;
-    update(container, false, by)?;
-    if container.read(&list, by)? == before {
-        log::info!("builder image: nothing is new");
-        return Ok(Some(Builder {
-            is_up_to_date: true,
-            ..kept.clone()
-        }));
-    }
-    let base = kept.base.clone();
-    commit(sandbox, container, settings, arch, base).map(Some)
-}
-
-/// Brings the packages of a container up to date.
-fn update(container: &Container, is_first: bool, by: Deadline) -> Result<()> {
     // What packages are signed with comes before the packages: an old keyring doesn't know the keys of new ones. No
     // package owns that folder on a distribution without signatures.
     let owners = ["pacman", "-Qqo", "/usr/share/pacman/keyrings/"];
@@ -223,7 +168,7 @@ fn update(container: &Container, is_first: bool, by: Deadline) -> Result<()> {
         Err(error) => return Err(error),
     };
     if !owners.is_empty() {
-        if is_first {
+        if is_of_base {
             // The official image comes without a key of its own, and new keys must be signed with one.
             let init = vec!["pacman-key", "--init"];
             step(container, "pacman-key --init", init, by)?;
@@ -234,16 +179,20 @@ fn update(container: &Container, is_first: bool, by: Deadline) -> Result<()> {
     }
     let update = "pacman -Syu --needed --noconfirm base-devel git".split(' ');
     let doing = "pacman -Syu base-devel git";
-    step(container, doing, update.collect(), by)
+    step(container, doing, update.collect(), by)?;
+    Ok(container.read(&list, by)? != before)
 }
 
-/// Makes the last changes to a container and makes the builder image of it.
-fn commit(
-    sandbox: &Sandbox,
+/// Makes the last changes to a container and makes the builder image of it. `base` is the id of the base image.
+///
+/// # Errors
+/// Likewise.
+pub fn commit(
+    engine: &Engine,
     container: &Container,
     settings: &Settings,
     arch: &Arch,
-    base: String,
+    base: &str,
 ) -> Result<Builder> {
     let by = Deadline::after(PREPARATION);
     // Debug packages are what Arch has on by default, and nobody asked for; a later option wins.
@@ -257,18 +206,12 @@ fn commit(
     let image = kept_name();
     log::info!("builder image: commit to {image}");
     let (number, made) = (settings.number(), since_1970());
-    let labels = [
-        (BASE, base.as_str()),
-        (SETTINGS, &number),
-        (MADE, &made.to_string()),
-    ];
-    sandbox.engine.commit(container.id(), &image, &labels, by)?;
+    let labels = [(BASE, base), (SETTINGS, &number), (MADE, &made.to_string())];
+    engine.commit(container.id(), &image, &labels, by)?;
     Ok(Builder {
-        image,
-        base,
+        base: base.to_owned(),
         made,
         is_up_to_date: true,
-        is_old: false,
     })
 }
 

@@ -18,17 +18,13 @@ use crate::retry::{A_FEW, Tries};
 use crate::words::{Commit, PackageName};
 
 /// What knows it.
-pub struct Known<'a> {
+pub struct Known {
     /// Asks Git servers.
-    pub looker: &'a Looker,
+    pub looker: Looker,
     /// What was found before.
-    pub memory: &'a Memory,
-    /// The id of the base image that would be built with.
-    pub base: &'a str,
-    /// Whether what failed has to wait.
-    pub has_to_wait: bool,
+    pub memory: Memory,
     /// Which commits may be built; all if there are none of these.
-    pub approvals: Option<&'a Approvals>,
+    pub approvals: Option<Approvals>,
 }
 
 /// What can be said of an entry.
@@ -37,33 +33,29 @@ pub enum Glance {
     Final(Box<Line>),
     /// That it has changed, so that it is built in all likelihood.
     Changed,
-    /// Nothing.
-    Unknown,
 }
 
-impl Known<'_> {
-    /// Says what is known of an entry, and takes its names for it if it is up to date, or waits.
+impl Known {
+    /// Says what is known of an entry, if anything is, and takes its names for it if it is up to date, or waits. What failed waits if
+    /// that was with this base image; there is none for what is to be tried in any case.
     pub fn glance(
         &self,
         repo: &Rc<Repo>,
+        base: Option<&str>,
         sink: &Sink,
         owners: &mut Owners,
         by: Deadline,
-    ) -> Glance {
+    ) -> Option<Glance> {
         let started = Instant::now();
-        let Some(seen) = self.memory.find(repo) else {
-            return Glance::Unknown;
-        };
+        let seen = self.memory.find(repo)?;
         // Nothing is asked for what a container has to look at anyway.
-        let waiting = self.waiting(seen);
+        let waiting = waiting(seen, base);
         let is_known = seen.is_recent() && seen.sources.is_some();
         if waiting.is_none() && !is_known {
-            return Glance::Unknown;
+            return None;
         }
-        let Some(tip) = self.looker.commit(repo) else {
-            return Glance::Unknown;
-        };
-        let approved = self.approvals.map(|it| it.find(repo));
+        let tip = self.looker.commit(repo)?;
+        let approved = self.approvals.as_ref().map(|it| it.find(repo));
         let (commit, to_review) = match approved {
             Some(Some(approved)) if approved != tip => {
                 let to_review = self
@@ -71,18 +63,13 @@ impl Known<'_> {
                     .filter(|it| it.tip == tip.as_str())
                     // What couldn't be counted is counted again in a day.
                     .filter(|it| it.count.is_some() || seen.is_of_today());
-                if to_review.is_none() {
-                    return Glance::Unknown;
-                }
-                (approved, to_review)
+                (approved, Some(to_review?))
             }
-            Some(None) => return Glance::Unknown,
+            Some(None) => return None,
             _ => (tip, None),
         };
-        match self.is_unchanged(repo, seen, commit.as_str()) {
-            Some(true) => (),
-            Some(false) => return Glance::Changed,
-            None => return Glance::Unknown,
+        if !self.is_unchanged(repo, seen, commit.as_str())? {
+            return Some(Glance::Changed);
         }
         let line = |name: String, outcome| {
             let facts = Facts {
@@ -109,27 +96,30 @@ impl Known<'_> {
             line.facts.log.clone_from(&waits.failed.log);
             line.facts.waits = Some(waits);
             keep_names(repo, seen, owners);
-            return Glance::Final(line);
+            return Some(Glance::Final(line));
         }
         let name = format!("{} {}", seen.pkgbase, seen.version);
         match is_published(repo, seen, sink, by) {
             Ok(true) => (),
-            Ok(false) => return Glance::Changed,
+            Ok(false) => return Some(Glance::Changed),
             Err(error) => {
                 let failed = Outcome::Failed(at(Step::Check)(error));
-                return Glance::Final(line(name, failed));
+                return Some(Glance::Final(line(name, failed)));
             }
         }
-        match owners.claim(repo, &seen.pkgbase, &seen.names) {
-            Ok(()) => Glance::Final(line(name, Outcome::UpToDate)),
-            Err(_) => Glance::Unknown,
-        }
+        owners.claim(repo, &seen.pkgbase, &seen.names).ok()?;
+        Some(Glance::Final(line(name, Outcome::UpToDate)))
     }
 
-    /// The failure of an entry's last build, if it isn't tried again yet, now that it has this commit.
-    pub fn still_waits(&self, repo: &Repo, commit: &str) -> Option<(Failure, Waits)> {
+    /// The failure of an entry's last build, if it isn't tried again yet, now that it has this commit. `base` is as in a glance.
+    pub fn still_waits(
+        &self,
+        repo: &Repo,
+        base: Option<&str>,
+        commit: &str,
+    ) -> Option<(Failure, Waits)> {
         let seen = self.memory.find(repo)?;
-        let waiting = self.waiting(seen)?;
+        let waiting = waiting(seen, base)?;
         // Sources that can't be asked are no reason to try.
         let is_changed = self.is_unchanged(repo, seen, commit) == Some(false);
         (!is_changed).then(|| told(waiting))
@@ -138,17 +128,12 @@ impl Known<'_> {
     /// What came after the approved commit of an entry, as far as that is known. If updates are approved, it has to be known that it
     /// is none.
     pub fn to_review<'s>(&self, seen: &'s Seen, approved: &Commit) -> Option<&'s ToReview> {
-        let updates = self.approvals.is_some_and(|it| it.settings.updates);
+        let approvals = self.approvals.as_ref();
+        let updates = approvals.is_some_and(|it| it.settings.updates);
         let to_review = seen.to_review.as_ref();
         let is_its =
             |it: &&ToReview| it.approved == approved.as_str() && (it.is_judged || !updates);
         to_review.filter(is_its)
-    }
-
-    /// The failure that an entry waits after, if its commit is still the same.
-    fn waiting<'s>(&self, seen: &'s Seen) -> Option<&'s Waiting> {
-        let waiting = seen.waiting.as_ref().filter(|_| self.has_to_wait);
-        waiting.filter(|it| it.holds(self.base))
     }
 
     /// Whether it has the commit that it had, as have its sources; `None` if one of those can't be asked.
@@ -159,6 +144,12 @@ impl Known<'_> {
             false => Some(false),
         }
     }
+}
+
+/// The failure that an entry waits after with this base image, if its commit is still the same.
+fn waiting<'s>(seen: &'s Seen, base: Option<&str>) -> Option<&'s Waiting> {
+    let base = base?;
+    seen.waiting.as_ref().filter(|it| it.holds(base))
 }
 
 /// What is said of a failure that isn't tried again yet.

@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::docker::types::ContainerSummary;
+use crate::docker::types::{ContainerInspect, ContainerSummary};
 use crate::docker::{Container, Engine, ImageRef, RUN_LABEL};
 use crate::error::{Error, Kind, Result};
 use crate::http::Deadline;
@@ -19,290 +19,284 @@ const NAME: &str = "vieter-build";
 /// The name of the container that a shard holds while it makes the builder image that all of them use.
 const OF_IMAGE: &str = "vieter-build-image";
 
-/// How often that is tried.
+/// How long the containers of a killed run may take to go; and how long a lock container may stay created and not started before
+/// its run counts as killed: between the two lie some tenths of a second.
+const START: Duration = Duration::from_secs(5);
+
+/// How often a name is tried at most.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long the engine may take to say what the lock container does.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The name of a run's lock container.
 fn name(shard: Option<Shard>) -> String {
     shard.map_or(NAME.to_owned(), |it| format!("{NAME}-{}", it.name()))
 }
 
-/// Whose lock a container of this name is: the engine's, or a shard's.
-fn of_name(name: &str) -> Option<Option<Shard>> {
-    // Some engines put a slash before it.
-    match name.trim_start_matches('/').strip_prefix(NAME)? {
-        "" => Some(None),
-        rest => Shard::of_name(rest.strip_prefix('-')?).map(Some),
-    }
+/// Takes the engine, or a shard's part of it, in a container that gives it free when it is dropped.
+///
+/// # Errors
+/// [`Kind::Busy`] if another run holds it; those of the engine.
+pub fn take<'e>(sandbox: &Sandbox<'e>, image: &ImageRef) -> Result<Container<'e>> {
+    take_name(sandbox, &name(sandbox.shard), image, START, None)
 }
 
-/// How long a lock container may stay created and not started before its run counts as killed: between the two
-/// lie some tenths of a second.
-const START: Duration = Duration::from_secs(5);
-
-/// How long ago, in seconds, a lock container was made that isn't started, but will be.
-const JUST_NOW: u64 = 60;
-
-/// How long the engine may take to say what the lock container does.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// As often a lock is tried for whose name was taken by something that could be cleared away, within reason.
-const TRIES: usize = 3;
-
-/// The lock, held. Dropping it gives the engine free.
-pub struct Lock<'e> {
-    /// The container.
-    pub container: Container<'e>,
-    name: String,
+/// Takes what shards share on an engine, the kept builder image, once no other has it. `own` has to be held meanwhile.
+///
+/// # Errors
+/// Likewise, once preparing an image may not take longer; that `own` isn't held any more.
+pub fn take_image<'e>(
+    sandbox: &Sandbox<'e>,
+    image: &ImageRef,
+    own: &Container,
+) -> Result<Container<'e>> {
+    take_name(sandbox, OF_IMAGE, image, PREPARATION, Some(own))
 }
 
-impl<'e> Lock<'e> {
-    /// Takes the engine, or a shard's part of it.
-    ///
-    /// # Errors
-    /// [`Kind::Busy`] if another run holds it; those of the engine.
-    pub fn take(sandbox: &Sandbox<'e>, base: &ImageRef) -> Result<Lock<'e>> {
-        Lock::named(sandbox, base, name(sandbox.shard))
-    }
-
-    /// Takes what shards share on an engine, the kept builder image, once no other has it. `own` has to be held meanwhile.
-    ///
-    /// # Errors
-    /// Those of the engine; that preparing an image may not take longer.
-    pub fn take_image(
-        sandbox: &Sandbox<'e>,
-        image: &ImageRef,
-        own: &Container,
-    ) -> Result<Lock<'e>> {
-        let (engine, give_up_at) = (sandbox.engine, Deadline::after(PREPARATION));
-        // A container that has the name, and isn't running: it will be, or its run was killed in that moment. And when it is taken
-        // for the latter.
-        let mut idle: Option<(String, Deadline)> = None;
-        let mut is_first = true;
-        loop {
-            let error = match sandbox.start(Some(OF_IMAGE), image, give_up_at) {
-                Ok(container) => {
-                    let name = OF_IMAGE.to_owned();
-                    return Ok(Lock { container, name });
-                }
-                Err(error) => error,
-            };
-            let now_idle = match refuse_if_held(engine, OF_IMAGE) {
-                Err(busy) if busy.kind == Kind::Busy => None,
-                // Podman says nothing but 500 of a name that is taken.
-                Ok(None) if error.kind != Kind::NameTaken => return Err(error),
-                found => found?,
-            };
-            if give_up_at.has_passed() || !own.is_running(Deadline::after(PATIENCE))? {
-                return Err(error.during("waiting for the builder image"));
-            }
-            let was_idle = idle.take();
-            if let Some(id) = now_idle {
-                let since_before = was_idle.filter(|(its, _)| *its == id);
-                let soon = Deadline::after(Duration::from_secs(JUST_NOW));
-                let remove_at = since_before.map_or(soon, |(_, remove_at)| remove_at);
-                if remove_at.has_passed() {
-                    engine.remove_container(&id)?;
-                }
-                idle = Some((id, remove_at));
-            }
-            if std::mem::take(&mut is_first) {
-                log::info!("waiting for another shard, which has the builder image to itself");
-            }
-            thread::sleep(PAUSE);
+/// Starts a container of this name, once whoever has it is gone.
+fn take_name<'e>(
+    sandbox: &Sandbox<'e>,
+    name: &str,
+    image: &ImageRef,
+    patience: Duration,
+    own: Option<&Container>,
+) -> Result<Container<'e>> {
+    let give_up_at = Deadline::after(patience);
+    loop {
+        if let Some(own) = own {
+            must_be_held(own)?;
         }
-    }
-
-    fn named(sandbox: &Sandbox<'e>, base: &ImageRef, name: String) -> Result<Lock<'e>> {
-        for _ in 0..TRIES {
-            let deadline = Deadline::after(PREPARATION);
-            match sandbox.start(Some(&name), base, deadline) {
-                Ok(container) => return Ok(Lock { container, name }),
-                Err(error) if error.kind == Kind::NameTaken => clear(sandbox.engine, &name)?,
-                // Podman says nothing but 500 of that.
-                Err(error) => match refuse_if_held(sandbox.engine, &name) {
-                    Ok(Some(_)) => clear(sandbox.engine, &name)?,
-                    Err(busy) if busy.kind == Kind::Busy => return Err(busy),
-                    _ => return Err(error),
-                },
-            }
-        }
-        let taken = format!("other runs took the container {name} again and again");
-        Err(Error::new(Kind::Busy, taken))
-    }
-
-    /// Fails if a run that can't be beside this one holds the engine, too: one of the whole list beside a shard, or shards of
-    /// different wholes. Of two that begin in the same moment one at least sees the other, as each looks after it has taken its own
-    /// lock; if both do, the one of the fewer parts gives way.
-    ///
-    /// # Errors
-    /// [`Kind::Busy`]; those of the requests.
-    pub fn must_be_alone(
-        &self,
-        engine: &Engine,
-        shard: Option<Shard>,
-        containers: &[ContainerSummary],
-    ) -> Result<()> {
-        let Some(other) = excluding(containers, shard) else {
-            return Ok(());
+        let error = match sandbox.start(Some(name), image, Deadline::after(PREPARATION)) {
+            Ok(container) => return Ok(container),
+            Err(error) => error,
         };
-        if parts(locks(other).flatten()) < parts(shard) {
-            let _ = engine.wait_removed(&other.id, Deadline::after(START));
-            if excluding(&engine.labelled_containers()?, shard).is_none() {
-                return Ok(());
-            }
+        let is_taken = error.kind == Kind::NameTaken;
+        match clear(sandbox.engine, name, give_up_at) {
+            // Podman says nothing but 500 of a name that is taken.
+            Ok(true) => (),
+            // Whoever had it has just gone.
+            Ok(false) if is_taken && !give_up_at.has_passed() => thread::sleep(PAUSE),
+            Err(why) if is_taken || why.kind == Kind::Busy => return Err(why),
+            _ => return Err(error),
         }
-        let name = other
-            .names
-            .first()
-            .map_or("", |it| it.trim_start_matches('/'));
-        let busy = format!(
-            "another run, which this one can't be beside, is using this engine: the container {name}"
-        );
-        let advice = "a run of the whole list has an engine to itself, and shards are of one whole";
-        Err(Error::new(Kind::Busy, busy).advise(advice))
-    }
-
-    /// Fails if it isn't held any more: another run may take the engine then.
-    ///
-    /// # Errors
-    /// That, and those of the request.
-    pub fn must_be_held(&self) -> Result<()> {
-        let why = "it is gone, so another run may take this engine; something removed it or cut the \
-            connection to it (a proxy's idle timeout?)";
-        // An engine that stumbles once is no reason to end a night.
-        let is_held = match self.is_held() {
-            Err(error) if matches!(error.kind, Kind::Status(500..)) => {
-                log::warn!("{error}; asking once more");
-                self.is_held()
-            }
-            answer => answer,
-        };
-        match is_held? {
-            true => Ok(()),
-            false => Err(Error::unusable(
-                format!("the lock container {}", self.name),
-                why,
-            )),
-        }
-    }
-
-    /// Whether it is held still.
-    ///
-    /// # Errors
-    /// Those of the request.
-    pub fn is_held(&self) -> Result<bool> {
-        self.container.is_running(Deadline::after(PATIENCE))
     }
 }
 
-/// Clears away a lock container that nobody holds: its run was killed before it was started, or it is just
-/// being removed.
-fn clear(engine: &Engine, name: &str) -> Result<()> {
-    let Some(found) = refuse_if_held(engine, name)? else {
-        return Ok(());
+/// Waits a moment for another run's container of this name to go, and removes one that isn't started by then: its run was killed
+/// before it could be. Tells whether there was one.
+///
+/// # Errors
+/// [`Kind::Busy`] if there is one, and `by` has passed; a container of that name that isn't ours; those of the engine.
+fn clear(engine: &Engine, name: &str, by: Deadline) -> Result<bool> {
+    let Some(other) = found(engine, name)? else {
+        return Ok(false);
     };
-    log::warn!("waiting for the container {name} ({found}) of another run to go");
-    if engine.wait_removed(&found, Deadline::after(START)).is_ok() {
-        return Ok(());
+    if by.has_passed() {
+        return Err(busy(name, &other));
+    }
+    log::info!("waiting for the container {name} of another run to go");
+    if engine
+        .wait_removed(&other.id, Deadline::after(START))
+        .is_ok()
+    {
+        return Ok(true);
     }
     // It may have been started meanwhile.
-    match refuse_if_held(engine, name)? {
-        Some(id) if id == found => engine.remove_container(&id),
+    match found(engine, name)? {
+        Some(now) if now.id == other.id && !now.state.running => {
+            engine.remove_container(&now.id)?
+        }
+        _ => thread::sleep(PAUSE),
+    }
+    Ok(true)
+}
+
+/// Clears a name, and refuses to go on if that takes longer than this.
+fn must_go(engine: &Engine, name: &str, patience: Duration) -> Result<()> {
+    let by = Deadline::after(patience);
+    while clear(engine, name, by)? {}
+    Ok(())
+}
+
+/// Refuses to go on if another run holds what this one would take.
+///
+/// # Errors
+/// [`Kind::Busy`]; a container of that name that isn't ours; those of the engine.
+pub fn must_be_free(engine: &Engine, shard: Option<Shard>) -> Result<()> {
+    must_go(engine, &name(shard), START)
+}
+
+/// Gives the containers that bear our label, once no run that can't be beside this one is among them: one of the whole list beside a
+/// shard, or shards of different wholes. Each looks after it has started its own lock container, so of two that begin in the same
+/// moment one at least sees the other. If both do, the one of the whole list gives way, or both.
+///
+/// # Errors
+/// [`Kind::Busy`]; those of the engine.
+pub fn must_be_alone(engine: &Engine, shard: Option<Shard>) -> Result<Vec<ContainerSummary>> {
+    let patience = START.saturating_mul(if shard.is_some() { 2 } else { 1 });
+    let advice = "a run of the whole list has an engine to itself, and shards are of one whole";
+    loop {
+        let containers = engine.labelled_containers()?;
+        let Some(other) = excluding(&containers, shard) else {
+            return Ok(containers);
+        };
+        must_go(engine, called(other), patience).map_err(|error| match error.kind {
+            Kind::Busy => error.advise(advice),
+            _ => error,
+        })?;
+    }
+}
+
+/// Fails if a lock isn't held any more: another run may take the engine then.
+///
+/// # Errors
+/// That, and those of the request.
+pub fn must_be_held(lock: &Container) -> Result<()> {
+    let why = "it is gone, so another run may take this engine; something removed it or cut the \
+        connection to it (a proxy's idle timeout?)";
+    let is_held = || lock.is_running(Deadline::after(PATIENCE));
+    // An engine that stumbles once is no reason to end a night.
+    let is_held = match is_held() {
+        Err(error) if matches!(error.kind, Kind::Status(500..)) => {
+            log::warn!("{error}; asking once more");
+            is_held()
+        }
+        answer => answer,
+    };
+    match is_held? {
+        true => Ok(()),
+        false => Err(Error::unusable("the lock container", why)),
+    }
+}
+
+/// Says whether a run of this shard, or of the whole list, is on.
+///
+/// # Errors
+/// [`Kind::Busy`] if one is; a container of that name that isn't ours; those of the engine.
+pub fn refuse_if_on(engine: &Engine, shard: Option<Shard>) -> Result<()> {
+    let name = name(shard);
+    match found(engine, &name)? {
+        Some(other) if other.state.running => Err(busy(&name, &other)),
         _ => Ok(()),
     }
 }
 
-/// Refuses to go on if another run holds this engine. One that was killed a moment ago gets that long for its containers
-/// to go.
-///
-/// # Errors
-/// Those of [`refuse_if_held`].
-pub fn refuse_if_still_held(engine: &Engine, shard: Option<Shard>) -> Result<()> {
-    let name = name(shard);
-    let found = match refuse_if_held(engine, &name) {
-        Err(error) if error.kind == Kind::Busy => {
-            let _ = engine.wait_removed(&name, Deadline::after(START));
-            refuse_if_held(engine, &name)
-        }
-        found => found,
+/// The container of this name, if there is one; it has to be a run's.
+fn found(engine: &Engine, name: &str) -> Result<Option<ContainerInspect>> {
+    let Some(found) = engine.inspect_container(name, Deadline::after(PATIENCE))? else {
+        return Ok(None);
     };
-    found.map(drop)
+    let is_ours = match &found.config.labels {
+        Some(labels) if labels.contains_key(RUN_LABEL) => {
+            !is_inherited(engine, labels, &found.image)?
+        }
+        _ => false,
+    };
+    if !is_ours {
+        let lock = format!("the container {name} ({})", short(&found));
+        let why = "it was not made by this program, which needs that name: rename or remove it";
+        return Err(Error::unusable(lock, why));
+    }
+    Ok(Some(found))
 }
 
-/// Whether a run of this shard, or of the whole list, holds this engine.
-///
-/// # Errors
-/// Those of [`refuse_if_held`].
-pub fn refuse_if_on(engine: &Engine, shard: Option<Shard>) -> Result<()> {
-    refuse_if_held(engine, &name(shard)).map(drop)
+/// That a run holds its lock.
+fn busy(name: &str, lock: &ContainerInspect) -> Error {
+    let labels = lock.config.labels.as_ref();
+    let run = labels.and_then(|it| it.get(RUN_LABEL));
+    let run = run.map_or("", String::as_str);
+    let busy = format!(
+        "another run ({run}) is using this engine: the container {name} ({})",
+        short(lock)
+    );
+    let advice = "wait until that run has ended, or end its process";
+    Error::new(Kind::Busy, format!("{busy}; {advice}"))
 }
 
-/// Whose lock a container is.
-fn locks(container: &ContainerSummary) -> Option<Option<Shard>> {
-    container.names.iter().find_map(|it| of_name(it))
+/// As much of its id as tells it from others.
+fn short(container: &ContainerInspect) -> String {
+    container.id.chars().take(12).collect()
 }
 
-/// When the newest of these was made, by the engine's clock: ours is in this list as long as it is held.
-fn newest(containers: &[ContainerSummary]) -> u64 {
-    containers.iter().map(|it| it.created).max().unwrap_or(0)
+/// What a lock container is called, or nothing if a container is none. Some engines put a slash before it.
+fn called(container: &ContainerSummary) -> &str {
+    let names = container.names.iter().map(|it| it.trim_start_matches('/'));
+    names
+        .into_iter()
+        .find(|it| parts(it).is_some())
+        .unwrap_or("")
 }
 
-/// Whether a container's run is on: it goes on, or is just about to be started.
-fn is_alive(container: &ContainerSummary, newest: u64) -> bool {
-    let age = newest.saturating_sub(container.created);
-    match container.state.as_str() {
-        "exited" | "dead" | "removing" | "stopped" => false,
-        "created" | "configured" | "initialized" => age < JUST_NOW,
-        _ => true,
+/// How many parts the whole has of which a run is one, as its lock container's name says it: nothing if it is of the whole list;
+/// `None` for a name that is no lock's.
+fn parts(name: &str) -> Option<&str> {
+    match name.strip_prefix(NAME)? {
+        "" => Some(""),
+        shard => shard.split_once("-of-").map(|(_, count)| count),
     }
 }
 
-/// How many parts the whole has that a run builds a part of; none if it builds all of it.
-fn parts(shard: Option<Shard>) -> u64 {
-    shard.map_or(0, |it| it.count())
+/// The lock containers of the runs that are on, or are just about to start them.
+pub fn held(containers: &[ContainerSummary]) -> Vec<&ContainerSummary> {
+    let is_over = |state: &str| matches!(state, "exited" | "dead" | "removing" | "stopped");
+    let locks = containers.iter().filter(|it| !called(it).is_empty());
+    locks.filter(|it| !is_over(&it.state)).collect()
 }
 
-/// The lock container of a run that one of this shard can't be beside, if there is one: its whole has another number of parts.
+/// One of a run that one of this shard can't be beside, if there is one: its whole has another number of parts.
 pub fn excluding(
     containers: &[ContainerSummary],
     shard: Option<Shard>,
 ) -> Option<&ContainerSummary> {
-    let is_another =
-        |it: &&ContainerSummary| locks(it).is_some_and(|its| parts(its) != parts(shard));
-    held(containers).into_iter().find(is_another)
+    let own = name(shard);
+    let mut held = held(containers).into_iter();
+    held.find(|it| parts(called(it)) != parts(&own))
 }
 
-/// The lock containers of the runs that hold this engine.
-pub fn held(containers: &[ContainerSummary]) -> Vec<&ContainerSummary> {
-    let newest = newest(containers);
-    let is_one = |it: &&ContainerSummary| is_alive(it, newest) && locks(it).is_some();
-    containers.iter().filter(is_one).collect()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Refuses to go on if another run holds the lock of this name; gives the id of a lock container that nobody holds.
-///
-/// # Errors
-/// [`Kind::Busy`] if one does; a container of that name that isn't ours; those of the engine.
-fn refuse_if_held(engine: &Engine, name: &str) -> Result<Option<String>> {
-    let Some(found) = engine.inspect_container(name, Deadline::after(PATIENCE))? else {
-        return Ok(None);
-    };
-    let short: String = found.id.chars().take(12).collect();
-    let labels = found.config.labels.unwrap_or_default();
-    let is_inherited = is_inherited(engine, &labels, &found.image)?;
-    let lock = format!("the container {name} ({short})");
-    let label = labels.get(RUN_LABEL);
-    match label.filter(|_| !is_inherited) {
-        None => {
-            let why = "it was not made by this program, which needs that name: rename or remove it";
-            Err(Error::unusable(lock, why))
+    fn container(name: &str, state: &str) -> ContainerSummary {
+        ContainerSummary {
+            id: String::new(),
+            image: String::new(),
+            labels: None,
+            names: vec!["/alias/of-it".to_owned(), name.to_owned()],
+            state: state.to_owned(),
         }
-        Some(run) if found.state.running => {
-            let busy = format!("another run ({run}) is using this engine: {lock} is running");
-            let advice = "wait until that run has ended, or end its process";
-            Err(Error::new(Kind::Busy, format!("{busy}; {advice}")))
+    }
+
+    #[test]
+    fn locks_exclude_each_other_if_their_wholes_differ_until_their_runs_are_over() {
+        let (one, two) = ("1/2".parse().ok(), "2/2".parse().ok());
+        let third = "1/3".parse().ok();
+        for (name, state, excludes) in [
+            ("/vieter-build", "running", [false, true, true, true]),
+            ("vieter-build", "paused", [false, true, true, true]),
+            ("/vieter-build", "created", [false, true, true, true]),
+            (
+                "/vieter-build",
+                "of a new engine",
+                [false, true, true, true],
+            ),
+            ("/vieter-build", "exited", [false; 4]),
+            ("/vieter-build", "removing", [false; 4]),
+            (
+                "/vieter-build-1-of-2",
+                "running",
+                [true, false, false, true],
+            ),
+            ("/vieter-build-1-of-3", "created", [true, true, true, false]),
+            ("/vieter-build-1-of-3", "stopped", [false; 4]),
+            ("/vieter-build-image", "running", [false; 4]),
+            ("/vieter", "running", [false; 4]),
+        ] {
+            let containers = [container(name, state)];
+            let is_excluded = |shard| excluding(&containers, shard).is_some();
+            let found = [None, one, two, third].map(is_excluded);
+            assert_eq!(found, excludes, "{name} {state}");
         }
-        Some(_) => Ok(Some(found.id)),
     }
 }

@@ -146,10 +146,10 @@ impl Memory {
         self.path.is_some()
     }
 
-    /// When the builder image that was made at this time was last found to be up to date, in seconds since 1970.
-    pub fn refreshed(&self, made: u64) -> Option<u64> {
+    /// Whether the builder image that was made at this time was found to be up to date within a day.
+    pub fn is_of_today(&self, made: u64) -> bool {
         let refreshed = self.text.refreshed.filter(|(its, _)| *its == made);
-        refreshed.map(|(_, time)| time)
+        is_within(1, refreshed.map_or(made, |(_, time)| time))
     }
 
     /// Remembers that it is up to date now.

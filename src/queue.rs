@@ -83,13 +83,14 @@ impl<T, R> Queue<T, R> {
         self.0.into_iter().map(|it| it.item)
     }
 
-    /// What waits for more to be published.
-    pub fn lacking(&self) -> impl Iterator<Item = &T> {
-        let waits = |it: &&Waiting<T, R>| {
-            let until = it.tried.as_ref().map(|it| it.until);
-            matches!(until, Some(Until::Published(_)))
-        };
-        self.0.iter().filter(waits).map(|it| &it.item)
+    /// What waits for more to be published, and what became of it.
+    pub fn lacking(&self) -> impl Iterator<Item = (&T, &R)> {
+        let lacks = |it: &Tried<R>| matches!(it.until, Until::Published(_));
+        let waiting = self.0.iter();
+        waiting.filter_map(move |it| {
+            let tried = it.tried.as_ref().filter(|it| lacks(it))?;
+            Some((&it.item, &tried.report))
+        })
     }
 
     /// Gives up what waited in vain, when nothing is due any more.

@@ -46,12 +46,6 @@ impl Shard {
     pub fn name(&self) -> String {
         format!("{}-of-{}", self.index, self.count)
     }
-
-    /// The one that is called so.
-    pub fn of_name(name: &str) -> Option<Shard> {
-        let (index, count) = name.split_once("-of-")?;
-        format!("{index}/{count}").parse().ok()
-    }
 }
 
 impl FromStr for Shard {
@@ -97,7 +91,6 @@ mod tests {
             (shard.to_string(), shard.name()),
             ("2/4".into(), "2-of-4".into())
         );
-        assert_eq!(Shard::of_name("2-of-4"), Some(shard));
         for text in [
             "",
             "1",

@@ -7,74 +7,35 @@ use crate::error::{Error, Kind, Result};
 use crate::words::RunId;
 use crate::{image, lock};
 
-/// What is to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose {
-    /// What this run has made.
-    Own,
-    /// That, and what killed runs have. Only for one who holds a lock.
-    Everybodys,
-}
-
-/// Removes what the run has left, or everybody has, except for the lock container. What can't be removed is a nuisance, not
-/// an obstacle, so it is a warning. Gives the images that are in use still: by the lock container as a rule. `containers` are those
-/// that bear our label.
-pub fn sweep(
-    engine: &Engine,
-    containers: Vec<ContainerSummary>,
-    run: &RunId,
-    lock: &str,
-    whose: Whose,
-) -> Vec<String> {
-    // An image's is its name.
-    let is_own = |labels: &Labels| match labels.get(RUN_LABEL) {
-        Some(label) => label.rsplit(':').next() == Some(run.as_str()),
-        None => false,
-    };
-    // Other shards' are theirs as long as they are on.
+/// Removes what runs have left: of the containers that bear our label, which these are, all but those of runs that hold a lock, and
+/// then images, but for the one that is kept, and those that are in use. What can't be removed is a nuisance, not an obstacle, so it
+/// is a warning. `own` is the run that does it.
+pub fn sweep(engine: &Engine, containers: Vec<ContainerSummary>, own: &RunId) {
     let run_of = |it: &ContainerSummary| it.labels.as_ref()?.get(RUN_LABEL).cloned();
-    let runs: Vec<String> = lock::held(&containers)
-        .into_iter()
-        .filter_map(run_of)
-        .collect();
-    let is_anothers = |labels: &Labels| labels.get(RUN_LABEL).is_some_and(|it| runs.contains(it));
-    let is_to_go =
-        |labels: &Labels| is_own(labels) || (whose == Whose::Everybodys && !is_anothers(labels));
-    let say = |labels: &Labels, what: String| match is_own(labels) {
-        true => log::debug!("removing {what}"),
-        false => log::info!("removing {what} of an earlier run"),
-    };
+    let held = lock::held(&containers).into_iter();
+    let on: Vec<String> = held.filter_map(run_of).collect();
     for container in containers {
         let labels = container.labels.unwrap_or_default();
-        if container.id == lock || !is_to_go(&labels) {
+        let Some(run) = labels.get(RUN_LABEL).filter(|it| !on.contains(it)) else {
             continue;
-        }
+        };
         // What may be somebody else's stays.
         let is_inherited = is_inherited(engine, &labels, &container.image);
-        if !is_inherited.inspect_err(say_what_stays).unwrap_or(true) {
-            say(&labels, format!("the container {}", container.id));
-            warn(engine.remove_container(&container.id));
+        if is_inherited.inspect_err(say_what_stays).unwrap_or(true) {
+            continue;
         }
+        match run == own.as_str() {
+            true => log::debug!("removing the container {}", container.id),
+            false => log::info!("removing the container {} of an earlier run", container.id),
+        }
+        warn(engine.remove_container(&container.id));
     }
-    let mut in_use = vec![];
     for image in list(engine.labelled_images()) {
-        let labels = image.labels.unwrap_or_default();
-        if is_to_go(&labels) {
-            for name in names_to_go(engine, image.id, image.repo_tags.unwrap_or_default()) {
-                say(&labels, format!("the image {name}"));
-                match remove_image(engine, &name) {
-                    Err(error) if error.kind == Kind::Status(409) => in_use.push(name),
-                    removed => warn(removed),
-                }
-            }
+        for name in names_to_go(engine, image.id, image.repo_tags.unwrap_or_default()) {
+            log::info!("removing the image {name} of an earlier run");
+            warn(remove_image(engine, &name));
         }
     }
-    in_use
-}
-
-/// Removes images that were in use.
-pub fn sweep_images(engine: &Engine, images: &[String]) {
-    images.iter().for_each(|it| warn(remove_image(engine, it)));
 }
 
 /// Removes an image by a name or an id, and with it those that it was made of, if they are ours and have no name: an engine

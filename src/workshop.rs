@@ -7,7 +7,7 @@ use crate::error::{Kind, Result};
 use crate::http::Deadline;
 use crate::image::{self, Builder, PREPARATION};
 use crate::inbox::Inbox;
-use crate::lock::Lock;
+use crate::lock;
 use crate::memory::Memory;
 use crate::sandbox::Sandbox;
 use crate::words::Arch;
@@ -20,9 +20,7 @@ pub struct Workshop<'e> {
     pub settings: &'e image::Settings,
     /// What is built for.
     pub arch: &'e Arch,
-    /// The lock's container.
-    pub lock: &'e Container<'e>,
-    /// The one that has taken its place.
+    /// The container that has taken the place of the lock's.
     pub own: Option<Container<'e>>,
     /// Whether something was looked at in the one that counts.
     pub is_used: bool,
@@ -30,51 +28,54 @@ pub struct Workshop<'e> {
     pub base: String,
     /// The builder image, if there is one.
     pub builder: Option<Builder>,
+    /// The lock, which is the last to go.
+    pub lock: Container<'e>,
 }
 
 impl<'e> Workshop<'e> {
     /// The container.
     pub fn container(&self) -> &Container<'e> {
-        self.own.as_ref().unwrap_or(self.lock)
+        self.own.as_ref().unwrap_or(&self.lock)
     }
 
-    /// Makes the builder image, or brings the kept one up to date, unless it is. What becomes an image has held nothing but what
-    /// pacman and we have put there: a container that was used goes for a new one before.
+    /// What archives are looked at in.
+    pub fn inbox(&self) -> Inbox<'_> {
+        let container = self.container();
+        Inbox { container }
+    }
+
+    /// Makes the builder image, or brings the kept one up to date, unless it is.
     ///
     /// # Errors
-    /// Those of [`image::prepare`]; the kept one stays then.
+    /// Those of [`image::update`] and [`image::commit`]; the kept one stays then.
     pub fn bring_up_to_date(&mut self, memory: &mut Memory) -> Result<()> {
-        let (sandbox, settings, arch) = (self.sandbox, self.settings, self.arch);
         if self.builder.as_ref().is_some_and(|it| it.is_up_to_date) {
             return Ok(());
         }
-        let _shared = self.share(memory)?;
+        // If there is one, the base image wasn't needed yet.
+        let was_kept = self.builder.is_some();
+        let _shared = self.share()?;
+        if was_kept {
+            self.base = image::pull(self.sandbox.engine, &self.settings.base)?;
+        }
         let refreshed = match &self.builder {
-            Some(kept) => {
-                if self.is_used {
-                    self.own = Some(self.start(&kept.image)?);
+            Some(kept) if kept.base == self.base => match self.make(false) {
+                // A new installation has no older packages that are in the way.
+                Err(error) if matches!(error.kind, Kind::Exit(_)) => {
+                    log::warn!("{error}; the builder image is made anew");
+                    None
                 }
-                match image::refresh(sandbox, self.container(), settings, arch, kept) {
-                    // A new installation has no older packages that are in the way.
-                    Err(error) if matches!(error.kind, Kind::Exit(_)) => {
-                        log::warn!("{error}; the builder image is made anew");
-                        None
-                    }
-                    refreshed => refreshed?,
-                }
+                made => Some(made?),
+            },
+            Some(_) => {
+                log::info!("there is a new base image: the builder image is made anew");
+                None
             }
             None => None,
         };
         let builder = match refreshed {
             Some(builder) => builder,
-            None => {
-                if self.is_used || self.builder.is_some() {
-                    self.own = Some(self.start(&settings.base)?);
-                    self.base = sandbox.engine.image_id(&settings.base.to_string())?;
-                }
-                let base = self.base.clone();
-                image::prepare(sandbox, self.container(), settings, arch, base)?
-            }
+            None => self.make(true)?,
         };
         self.is_used = false;
         memory.note_refreshed(builder.made);
@@ -82,25 +83,48 @@ impl<'e> Workshop<'e> {
         Ok(())
     }
 
+    /// Makes the image in a container of the base image, or of the kept one if anything is new in that. What becomes an image has held
+    /// nothing but what pacman and we have put there: a container that was used goes for a new one before.
+    fn make(&mut self, is_of_base: bool) -> Result<Builder> {
+        let (engine, settings) = (self.sandbox.engine, self.settings);
+        // Without a kept image, the lock's container is of the base image.
+        if self.is_used || is_of_base && self.builder.is_some() {
+            let image = match is_of_base {
+                true => settings.base.clone(),
+                false => image::kept_name(),
+            };
+            self.own = Some(self.start(&image)?);
+        }
+        let container = self.container();
+        let has_news = image::update(container, settings, is_of_base)?;
+        match &self.builder {
+            Some(kept) if !is_of_base && !has_news => {
+                log::info!("builder image: nothing is new");
+                let is_up_to_date = true;
+                Ok(Builder {
+                    is_up_to_date,
+                    ..kept.clone()
+                })
+            }
+            _ => image::commit(engine, container, settings, self.arch, &self.base),
+        }
+    }
+
     /// Has the kept image to itself for as long as what this gives is held, if there may be other shards on the engine: one of them
     /// may have made a newer one, which counts then.
-    fn share(&mut self, memory: &Memory) -> Result<Option<Lock<'e>>> {
+    fn share(&mut self) -> Result<Option<Container<'e>>> {
         if self.sandbox.shard.is_none() {
             return Ok(None);
         }
-        let image = self.builder.as_ref().map(|it| it.image.clone());
-        let image = image.unwrap_or_else(|| self.settings.base.clone());
-        let lock = Lock::take_image(self.sandbox, &image, self.lock)?;
-        let kept = image::kept(self.sandbox.engine, self.settings, |made| {
-            memory.refreshed(made)
-        });
+        let image = match self.builder {
+            Some(_) => image::kept_name(),
+            None => self.settings.base.clone(),
+        };
+        let lock = lock::take_image(self.sandbox, &image, &self.lock)?;
+        let kept = image::kept(self.sandbox.engine, self.settings);
         let made = |builder: &Option<Builder>| builder.as_ref().map(|it| it.made);
         if made(&kept) != made(&self.builder) {
             self.is_used = true;
-            if kept.is_none() {
-                // It was there, so the base image wasn't needed yet.
-                self.base = image::pull(self.sandbox.engine, &self.settings.base)?;
-            }
             self.builder = kept;
         }
         Ok(Some(lock))

@@ -287,8 +287,6 @@ pub struct ContainerSummary {
     pub names: Vec<String>,
     /// `running`, `created` and others.
     pub state: String,
-    /// When it was made, in seconds since 1970.
-    pub created: u64,
 }
 
 /// One of `GET /images/json`.

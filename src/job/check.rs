@@ -57,7 +57,7 @@ impl Job<'_, '_> {
         let (sink, owners) = (self.builds.sink, &mut self.handover.owners);
         sink.must_not_be_anothers(repo, &names)?;
         if !sink.home.has_records() {
-            let memory = self.task.known.memory;
+            let memory = &self.task.known.memory;
             memory.must_not_be_anothers(repo, &names, sink.listed, owners)?;
         }
         owners.claim(repo, base, &own)?;

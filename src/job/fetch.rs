@@ -16,7 +16,7 @@ impl Job<'_, '_> {
     /// Clones the repository, or downloads the PKGBUILD that stands for one, and reads the PKGBUILD: both in one exec.
     /// Meanwhile the container for the next repository is started, which takes the engine about as long.
     pub fn fetch(&mut self) -> Result<Pkgbuild, Failure> {
-        let approvals = self.task.known.approvals;
+        let approvals = self.task.known.approvals.as_ref();
         let approved = approvals.and_then(|it| it.find(self.task.repo));
         let wanted = match (approvals, &approved) {
             (None, _) => Wanted::Tip,

@@ -19,7 +19,7 @@ use crate::docker::{Command, Container};
 use crate::error::{Error, Kind, Result};
 use crate::home::Sink;
 use crate::http::Deadline;
-use crate::image::Builder;
+use crate::image::kept_name;
 use crate::known::{Known, keep_names};
 use crate::list::{Repo, last_part};
 use crate::look::Head;
@@ -54,9 +54,11 @@ pub struct Settings {
 pub struct Builds<'b, 'e> {
     /// What makes their containers.
     pub sandbox: &'b Sandbox<'e>,
-    /// The builder image.
-    pub builder: &'b Builder,
-    /// What that is made of, for logs; nothing if there are none.
+    /// The id of the base image.
+    pub base: &'b str,
+    /// Whether the builder image, which is made of that, is up to date.
+    pub is_up_to_date: bool,
+    /// What it is made of, for logs; nothing if there are none.
     pub origin: &'b str,
     /// Where the packages go, for which architecture, and where archives are looked at before.
     pub sink: &'b Sink<'b>,
@@ -85,12 +87,14 @@ pub struct Task<'a> {
     pub repo: &'a Rc<Repo>,
     /// How long it was tried before.
     pub spent: Duration,
+    /// Whether it waits if it failed not long ago.
+    pub has_to_wait: bool,
     /// Whether nothing comes after it.
     pub is_last: bool,
     /// Whether entries of the list are left that were never looked at, so that their names aren't known.
     pub others_are_unknown: bool,
     /// What is known of it from nights before.
-    pub known: &'a Known<'a>,
+    pub known: &'a Known,
 }
 
 /// Builds one repository, and publishes what is missing.
@@ -169,7 +173,7 @@ impl<'e> Builds<'_, 'e> {
     }
 
     fn new_container(&self, by: Deadline) -> Result<Container<'e>> {
-        self.sandbox.start(None, &self.builder.image, by)
+        self.sandbox.start(None, &kept_name(), by)
     }
 }
 
@@ -242,11 +246,13 @@ impl Job<'_, '_> {
     /// Fails as the last build did, if that isn't to be tried again yet.
     fn must_not_wait(&mut self) -> Result<(), Failure> {
         let commit = self.line.facts.commit.as_deref().unwrap_or_default();
-        let Some((failure, waits)) = self.task.known.still_waits(self.task.repo, commit) else {
+        let Task { repo, known, .. } = self.task;
+        let base = self.task.has_to_wait.then_some(self.builds.base);
+        let Some((failure, waits)) = known.still_waits(repo, base, commit) else {
             return Ok(());
         };
-        if let Some(seen) = self.task.known.memory.find(self.task.repo) {
-            keep_names(self.task.repo, seen, &mut self.handover.owners);
+        if let Some(seen) = known.memory.find(repo) {
+            keep_names(repo, seen, &mut self.handover.owners);
         }
         self.line.name.clone_from(&waits.failed.name);
         self.line.facts.waits = Some(waits);
@@ -266,7 +272,7 @@ impl Job<'_, '_> {
 
     /// Refuses to build, or to install anything, on an image that may lack what is new: it has to be brought up to date first.
     fn needs_image_up_to_date(&self) -> Result<(), Failure> {
-        if self.builds.builder.is_up_to_date {
+        if self.builds.is_up_to_date {
             return Ok(());
         }
         let why = "the builder image has to be brought up to date first";

@@ -10,8 +10,9 @@ use crate::approvals::Approvals;
 use crate::bring::{self, Brought, Wanted, path};
 use crate::change::{Change, Changed, git};
 use crate::docker::{Container, Engine};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::http::Deadline;
+use crate::image::kept_name;
 use crate::list::{Repo, RepoKind};
 use crate::run::{Settings, hold};
 use crate::sandbox::{CLONE, SHOW, User, command};
@@ -83,19 +84,15 @@ pub fn gather(
     approvals: &Approvals,
     repos: &[Rc<Repo>],
 ) -> Result<Vec<Result<Option<Found>>>> {
-    hold(settings, engine, arch, |run, mut workshop, mut memory| {
-        run.begin()?;
+    hold(settings, engine, arch, |mut workshop, mut memory| {
         if workshop.builder.is_none() {
             workshop.bring_up_to_date(&mut memory)?;
             memory.save();
         }
-        let Some(builder) = &workshop.builder else {
-            return Err(Error::new(Kind::Lost, "there is no builder image"));
-        };
         let look = |repo: &Rc<Repo>| {
             screen::begin("looking", &repo.name());
             let by = Deadline::after(settings.builds.timeout);
-            let container = run.sandbox.start(None, &builder.image, by)?;
+            let container = workshop.sandbox.start(None, &kept_name(), by)?;
             find(&container, repo, approvals.find(repo), by)
         };
         Ok(repos.iter().map(look).collect())

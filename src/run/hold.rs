@@ -2,16 +2,15 @@
 //! (`night`, and the crate's `review`).
 
 use super::Settings;
-use crate::docker::Engine;
-use crate::docker::types::ContainerSummary;
+use crate::docker::{Container, Engine};
 use crate::error::{Kind, Result};
 use crate::http::Deadline;
 use crate::image::{self, Builder};
 use crate::inbox::Inbox;
-use crate::lock::{self, Lock};
+use crate::lock;
 use crate::memory::Memory;
 use crate::sandbox::Sandbox;
-use crate::sweep::{self, Whose, sweep, sweep_images};
+use crate::sweep::{self, sweep};
 use crate::words::{Arch, RunId};
 use crate::workshop::Workshop;
 
@@ -23,11 +22,11 @@ pub fn hold<T>(
     settings: &Settings,
     engine: &Engine,
     arch: &Arch,
-    work: impl for<'e> FnOnce(&'e Run<'e>, Workshop<'e>, Memory) -> Result<T>,
+    work: impl FnOnce(Workshop, Memory) -> Result<T>,
 ) -> Result<T> {
     warn_of_network(engine, settings.sandbox.network.as_deref());
     // Before a pull that would be for nothing.
-    lock::refuse_if_still_held(engine, settings.shard)?;
+    lock::must_be_free(engine, settings.shard)?;
     let sandbox = &Sandbox {
         engine,
         run: RunId::of_now(),
@@ -35,21 +34,41 @@ pub fn hold<T>(
         shard: settings.shard,
     };
     let memory = Memory::open(settings.state.clone(), arch);
-    let (lock, builder, base) = take_lock(sandbox, &settings.image, &memory)?;
-    let run = Run { sandbox, lock };
+    let (lock, builder, base) = take_lock(sandbox, &settings.image)?;
     let workshop = Workshop {
         sandbox,
         settings: &settings.image,
         arch,
-        lock: &run.lock.container,
         own: None,
         is_used: false,
         base,
         builder,
+        lock,
     };
-    let ended = work(&run, workshop, memory);
-    run.end();
+    // The lock goes with the workshop.
+    let ended = begin(&workshop).and_then(|()| work(workshop, memory));
+    match engine.is_silent() {
+        true => {
+            log::warn!("the engine doesn't answer, so the next run sweeps what this one has left")
+        }
+        // Containers that were let go may be just going, and then the image that they and the lock's were made of.
+        false => sweep(engine, sweep::containers(engine), &sandbox.run),
+    }
     ended
+}
+
+/// Begins with an engine that has nothing of killed runs on it, and keeps to its limits.
+///
+/// # Errors
+/// A limit that doesn't hold; [`Kind::Busy`]; those of the engine.
+fn begin(workshop: &Workshop) -> Result<()> {
+    let soon = || Deadline::after(image::PREPARATION);
+    let Workshop { sandbox, lock, .. } = workshop;
+    sandbox.check_limits(lock, soon())?;
+    let containers = lock::must_be_alone(sandbox.engine, sandbox.shard)?;
+    sweep(sandbox.engine, containers, &sandbox.run);
+    // Before the image is made of that container: what is lent to a build has a place then, too.
+    Inbox { container: lock }.empty(soon())
 }
 
 /// Takes the lock, in a container of the kept builder image, or of the base image if that can't be used. Gives the kept one, and
@@ -57,20 +76,19 @@ pub fn hold<T>(
 fn take_lock<'e>(
     sandbox: &Sandbox<'e>,
     settings: &image::Settings,
-    memory: &Memory,
-) -> Result<(Lock<'e>, Option<Builder>, String)> {
-    if let Some(kept) = image::kept(sandbox.engine, settings, |made| memory.refreshed(made)) {
-        match Lock::take(sandbox, &kept.image) {
+) -> Result<(Container<'e>, Option<Builder>, String)> {
+    if let Some(kept) = image::kept(sandbox.engine, settings) {
+        match lock::take(sandbox, &image::kept_name()) {
             Ok(lock) => {
                 let base = kept.base.clone();
                 return Ok((lock, Some(kept), base));
             }
             Err(error) if error.kind == Kind::Busy => return Err(error),
-            Err(error) => log::warn!("{}: {error}; it is made anew", kept.image),
+            Err(error) => log::warn!("{}: {error}; it is made anew", image::kept_name()),
         }
     }
     let base = image::pull(sandbox.engine, &settings.base)?;
-    Ok((Lock::take(sandbox, &settings.base)?, None, base))
+    Ok((lock::take(sandbox, &settings.base)?, None, base))
 }
 
 /// Says what builds can reach in their network that nobody may want them to.
@@ -84,57 +102,5 @@ fn warn_of_network(engine: &Engine, network: Option<&str>) {
             log::warn!("builds are in the host's network, and reach what listens on its loopback")
         }
         _ => (),
-    }
-}
-
-/// What a run holds: the engine, by its lock container, and whatever bears its label. [`Run::end`] removes all of it.
-pub struct Run<'e> {
-    /// What makes its containers.
-    pub sandbox: &'e Sandbox<'e>,
-    /// The lock.
-    pub lock: Lock<'e>,
-}
-
-impl Run<'_> {
-    /// Begins with an engine that has nothing of killed runs on it, and keeps to its limits.
-    ///
-    /// # Errors
-    /// A limit that doesn't hold; those of the engine.
-    pub fn begin(&self) -> Result<()> {
-        let soon = || Deadline::after(image::PREPARATION);
-        let lock = &self.lock.container;
-        self.sandbox.check_limits(lock, soon())?;
-        let Sandbox { engine, shard, .. } = self.sandbox;
-        let containers = engine.labelled_containers()?;
-        self.lock.must_be_alone(engine, *shard, &containers)?;
-        let in_use = self.sweep(containers, Whose::Everybodys);
-        sweep_images(self.sandbox.engine, &in_use);
-        // Before the image is made of that container: what is lent to a build has a place then, too.
-        Inbox { container: lock }.empty(soon())
-    }
-
-    /// Sweeps; gives the images that are in use.
-    fn sweep(&self, containers: Vec<ContainerSummary>, whose: Whose) -> Vec<String> {
-        let lock = self.lock.container.id();
-        let Sandbox { engine, run, .. } = self.sandbox;
-        sweep(engine, containers, run, lock, whose)
-    }
-
-    /// Sweeps, then lets the lock container go, and then the image that it was made of, if that isn't kept any more. What killed
-    /// runs left, again, as one that was killed during its commit leaves the image when the engine is done with it; but if the lock
-    /// is lost, another run may be on, whose things stay.
-    fn end(self) {
-        let engine = self.sandbox.engine;
-        if engine.is_silent() {
-            log::warn!("the engine doesn't answer, so the next run sweeps what this one has left");
-            return;
-        }
-        let whose = match self.lock.is_held() {
-            Ok(true) => Whose::Everybodys,
-            Ok(false) | Err(_) => Whose::Own,
-        };
-        let in_use = self.sweep(sweep::containers(engine), whose);
-        drop(self);
-        sweep_images(engine, &in_use);
     }
 }

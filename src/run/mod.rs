@@ -12,6 +12,7 @@ use crate::docker::{Engine, Host};
 use crate::error::Result;
 use crate::home::Home;
 use crate::job::{self, Handover};
+use crate::known::Known;
 use crate::list::{self, Entry, List};
 use crate::look::Looker;
 use crate::owners::{Key, Listed, Owners};
@@ -21,7 +22,7 @@ use crate::shard::Shard;
 use crate::words::Arch;
 use crate::{image, sandbox};
 
-pub use hold::{Run, hold};
+pub use hold::hold;
 
 /// What a run needs to know, but for where packages go.
 pub struct Settings {
@@ -92,7 +93,6 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
                 spent: Duration::ZERO,
                 // What somebody has named is what is wanted now.
                 has_to_wait: settings.list.what.is_empty() && !settings.builds.force,
-                was_tried: false,
             }),
             Entry::Unusable { name, error } => {
                 let outcome = Outcome::Failed(at(Step::List)(*error));
@@ -115,18 +115,21 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
     }
     log::info!("repositories for {arch}: {}", queue.len());
 
-    hold(settings, &engine, &arch, |run, workshop, memory| {
+    hold(settings, &engine, &arch, |workshop, memory| {
+        let known = Known {
+            looker: Looker::default(),
+            memory,
+            approvals,
+        };
         let night = Night {
-            run,
             settings,
             home,
             listed,
-            workshop,
-            memory,
-            approvals,
-            looker: Looker::default(),
+            known,
             queue,
             handover: Handover::default(),
+            origin: String::new(),
+            workshop,
         };
         night.pass(summary)
     })

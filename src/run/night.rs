@@ -4,18 +4,16 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Run, Settings};
-use crate::approvals::Approvals;
+use super::Settings;
 use crate::error::{Kind, Result};
 use crate::home::{Gone, Home, Sink};
 use crate::http::Deadline;
-use crate::image::{self, Builder};
+use crate::image;
 use crate::inbox::Inbox;
 use crate::job::{self, Builds, Handover, Task};
 use crate::known::{Glance, Known};
 use crate::list::Repo;
-use crate::look::Looker;
-use crate::memory::Memory;
+use crate::lock;
 use crate::others::Others;
 use crate::owners::{Listed, Owners};
 use crate::queue::{Queue, Until};
@@ -35,32 +33,37 @@ pub struct Due {
     pub spent: Duration,
     /// Whether it waits if it failed not long ago.
     pub has_to_wait: bool,
-    /// Whether it was tried in this run, and not only found to wait after another one.
-    pub was_tried: bool,
+}
+
+impl Due {
+    /// The same, to be tried again after a try that has ended so.
+    fn again(self, line: &Line) -> Due {
+        Due {
+            spent: line.took,
+            has_to_wait: false,
+            ..self
+        }
+    }
 }
 
 /// A run that holds its engine.
 pub struct Night<'e> {
-    /// What it holds.
-    pub run: &'e Run<'e>,
     /// How it is to be done.
     pub settings: &'e Settings,
     /// Where packages go.
     pub home: Home,
     /// What is on the list.
     pub listed: Listed,
-    /// Where the builder image is made.
-    pub workshop: Workshop<'e>,
-    /// What is remembered from nights before.
-    pub memory: Memory,
-    /// Which commits may be built.
-    pub approvals: Option<Approvals>,
-    /// What asks Git servers.
-    pub looker: Looker,
+    /// What is known without a container.
+    pub known: Known,
     /// What is to be built.
     pub queue: Queue<Due, Line>,
     /// What goes from one repository's build to the next.
     pub handover: Handover<'e>,
+    /// What the builder image is made of, for logs; nothing if there are none.
+    pub origin: String,
+    /// Where the builder image is made, with the lock: the last to go.
+    pub workshop: Workshop<'e>,
 }
 
 impl Night<'_> {
@@ -71,7 +74,7 @@ impl Night<'_> {
     pub fn pass(mut self, summary: &mut Summary) -> Result<()> {
         let ended = self.build(summary);
         if !self.settings.builds.dry_run {
-            self.memory.save();
+            self.known.memory.save();
         }
         let queue = std::mem::replace(&mut self.queue, Queue::empty());
         // Its containers go before what is left is told.
@@ -82,28 +85,60 @@ impl Night<'_> {
         ended
     }
 
-    /// Tells what is known without a container, prepares the builder image if there is more, and builds what is due.
+    /// Tells what is known without a container, and builds what is due of the rest.
     fn build(&mut self, summary: &mut Summary) -> Result<()> {
-        self.run.begin()?;
+        let (memory, builder) = (&mut self.known.memory, &self.workshop.builder);
         // Once a day in any case.
-        let is_old = |it: &Builder| it.is_old;
-        if self.settings.image.fresh {
-            self.workshop.bring_up_to_date(&mut self.memory)?;
-        } else if self.workshop.builder.as_ref().is_some_and(is_old) {
-            match self.workshop.bring_up_to_date(&mut self.memory) {
+        let is_old = builder
+            .as_ref()
+            .is_some_and(|it| !memory.is_of_today(it.made));
+        if is_old || self.settings.image.fresh {
+            match self.workshop.bring_up_to_date(memory) {
                 // It may well be that nothing has to be built.
-                Err(error) if matches!(error.kind, Kind::Exit(_)) => log::warn!("{error}"),
+                Err(error) if is_old && matches!(error.kind, Kind::Exit(_)) => {
+                    log::warn!("{error}");
+                }
                 ended => ended?,
             }
         }
-        let mut is_to_be_new = self.look(summary) || self.settings.builds.force;
-        while !self.queue.is_empty() {
-            if is_to_be_new || self.workshop.builder.is_none() {
-                self.workshop.bring_up_to_date(&mut self.memory)?;
-            }
-            is_to_be_new = self.build_all(summary)?;
+        let is_to_be_new = self.look(summary) || self.settings.builds.force;
+        if !self.queue.is_empty() {
+            self.get_ready(is_to_be_new)?;
+            self.build_all(summary)?;
         }
         self.end(summary)
+    }
+
+    /// Looks at all entries without a container, before one that is built can take the names of another. Tells what is known of them
+    /// so, and gives whether something has changed.
+    fn look(&mut self, summary: &mut Summary) -> bool {
+        let mut has_changed = false;
+        if !self.known.memory.is_on() || self.settings.builds.force {
+            return false;
+        }
+        let mut unknown = Queue::empty();
+        self.workshop.is_used |= self.uses_the_workshop();
+        while let Some(due) = self.queue.next(0) {
+            screen::begin("looking".to_owned(), &due.repo.name());
+            let inbox = &self.workshop.inbox();
+            let sink = &sink(&self.home, &self.listed, self.workshop.arch, inbox);
+            let base = due.has_to_wait.then_some(self.workshop.base.as_str());
+            let by = Deadline::after(self.settings.builds.timeout);
+            let owners = &mut self.handover.owners;
+            match self.known.glance(&due.repo, base, sink, owners, by) {
+                Some(Glance::Final(line)) if line.lacks_dependencies() => {
+                    unknown.wait(due.again(&line), Until::Published(0), *line);
+                }
+                Some(Glance::Final(line)) => summary.add(*line),
+                Some(Glance::Changed) => {
+                    has_changed = true;
+                    unknown.add(due);
+                }
+                None => unknown.add(due),
+            }
+        }
+        self.queue = unknown;
+        has_changed
     }
 
     /// Whether databases are looked at in its container before something is built: a folder's, if it is compressed, and a server's if
@@ -112,169 +147,150 @@ impl Night<'_> {
         self.home.has_records() || self.settings.builds.dry_run
     }
 
-    /// Looks at all entries without a container, and tells what is known of them so. Tells whether something has changed.
-    fn look(&mut self, summary: &mut Summary) -> bool {
-        let mut has_changed = false;
-        if !self.memory.is_on() || self.settings.builds.force {
-            return false;
+    /// Makes the builder image if there is none, or brings it up to date if it has to be.
+    fn get_ready(&mut self, is_to_be_new: bool) -> Result<()> {
+        if is_to_be_new || self.workshop.builder.is_none() {
+            // The container that waits is of the old one.
+            self.handover.waiting = None;
+            self.workshop.bring_up_to_date(&mut self.known.memory)?;
         }
-        let mut unknown = Queue::empty();
-        self.workshop.is_used |= self.uses_the_workshop();
-        while let Some(due) = self.queue.next(0) {
-            screen::begin("looking".to_owned(), &due.repo.name());
-            let inbox = &Inbox {
-                container: self.workshop.container(),
-            };
-            let sink = &sink(&self.home, &self.listed, self.workshop.arch, inbox);
-            let known = Known {
-                looker: &self.looker,
-                memory: &self.memory,
-                base: &self.workshop.base,
-                has_to_wait: due.has_to_wait,
-                approvals: self.approvals.as_ref(),
-            };
-            let by = Deadline::after(self.settings.builds.timeout);
-            match known.glance(&due.repo, sink, &mut self.handover.owners, by) {
-                Glance::Final(line) if line.lacks_dependencies() => {
-                    // What it lacks may be built in this run.
-                    let due = Due {
-                        has_to_wait: false,
-                        ..due
-                    };
-                    unknown.wait(due, Until::Published(0), *line);
-                }
-                Glance::Final(line) => summary.add(*line),
-                Glance::Changed => {
-                    has_changed = true;
-                    unknown.add(due);
-                }
-                Glance::Unknown => unknown.add(due),
-            }
+        let (workshop, log_dir) = (&self.workshop, &self.settings.builds.log_dir);
+        if let (Some(builder), Some(_)) = (&workshop.builder, log_dir) {
+            let engine = workshop.sandbox.engine;
+            self.origin = image::origin(engine, workshop.container(), builder)?;
         }
-        self.queue = unknown;
-        has_changed
+        Ok(())
     }
 
-    /// Builds what is due, until nothing is: one that lacks dependencies waits for what the others publish. Tells whether the
-    /// builder image has to be brought up to date before it can go on.
-    fn build_all(&mut self, summary: &mut Summary) -> Result<bool> {
-        self.workshop.is_used |= self.uses_the_workshop();
-        let Some(builder) = &self.workshop.builder else {
-            return Ok(true);
-        };
-        let (sandbox, settings) = (self.run.sandbox, &self.settings.builds);
-        let container = self.workshop.container();
-        let inbox = &Inbox { container };
-        let sink = &sink(&self.home, &self.listed, self.workshop.arch, inbox);
-        let origin = match settings.log_dir {
-            Some(_) => image::origin(sandbox.engine, container, builder)?,
-            None => String::new(),
-        };
-        let builds = Builds {
-            sandbox,
-            builder,
-            origin: &origin,
-            sink,
-            settings,
-        };
-        let (queue, handover, memory) = (&mut self.queue, &mut self.handover, &mut self.memory);
-        let mut tell = |line: Line, memory: &mut Memory| {
-            memory.keep(&line, &builder.base, settings.force);
-            // What took long is remembered at once.
-            if !settings.dry_run && !matches!(line.outcome, Outcome::UpToDate) {
-                memory.save();
-            }
-            summary.add(line);
-        };
-        let count = queue.len();
+    /// Builds what is due, until nothing is: one that lacks dependencies waits for what the others publish.
+    fn build_all(&mut self, summary: &mut Summary) -> Result<()> {
+        let settings = &self.settings.builds;
+        let count = self.queue.len();
         let shard = self.settings.shard;
         let shard = shard.filter(|it| it.count() > 1 && !settings.dry_run);
         let mut others = shard.map(|_| Others::new(settings.timeout));
         // What failed on another night, and waits for its next try, is tried before that only if something comes.
-        if let Some(others) = &mut others {
-            queue.lacking().for_each(|it| others.look(&it.repo, sink));
+        for (due, _) in self.queue.lacking() {
+            self.look_at_others(&mut others, due);
         }
         loop {
-            let Some(due) = queue.next(handover.published) else {
-                let is_held = || self.run.lock.must_be_held();
-                let has_come = match &mut others {
-                    Some(others) => have_published(others, queue, sink, is_held)?,
-                    None => false,
-                };
-                if !has_come {
+            let Some(due) = self.queue.next(self.handover.published) else {
+                if !self.have_published(&mut others)? {
                     break;
                 }
                 // It may be what one of those that wait lacks.
-                handover.published = handover.published.saturating_add(1);
+                self.handover.published = self.handover.published.saturating_add(1);
                 continue;
             };
-            let repo = &due.repo;
-            log::info!("{} for the repository {}", repo.name(), repo.publish_to);
-            let place = format!("{}/{count}", count.saturating_sub(queue.len()));
-            screen::begin(place, &repo.name());
-            let (is_last, others_are_unknown) = (queue.is_empty(), queue.has_untried());
-            let known = &Known {
-                looker: &self.looker,
-                memory,
-                base: &builder.base,
-                has_to_wait: due.has_to_wait,
-                approvals: self.approvals.as_ref(),
-            };
-            let task = Task {
-                repo,
-                spent: due.spent,
-                is_last,
-                others_are_unknown,
-                known,
-            };
-            let mut line = job::build(&builds, &task, handover);
-            if let Err(error) = self.run.lock.must_be_held() {
+            let place = count.saturating_sub(self.queue.len());
+            screen::begin(format!("{place}/{count}"), &due.repo.name());
+            let mut line = self.build_one(&due);
+            if let Err(error) = lock::must_be_held(&self.workshop.lock) {
                 if let Outcome::Failed(failure) = line.outcome {
                     line.outcome = Outcome::NotBuilt(Some(failure));
                 }
-                tell(line, memory);
+                self.tell(line, summary);
                 return Err(error);
             }
-            match verdict(&line, settings.timeout) {
-                Verdict::NewImage => {
-                    // The container that waits is of the old one.
-                    handover.waiting = None;
-                    queue.put_back(due);
-                    return Ok(true);
-                }
-                Verdict::LacksDependencies => {
-                    let why = "its dependencies can't be installed yet; again after the others";
-                    log::info!("{}: {why}", line.name);
-                    let waits = line.facts.waits.is_some();
-                    if let Some(others) = others.as_mut().filter(|_| waits) {
-                        others.look(&due.repo, sink);
+            // All of its tries share the time limit.
+            let has_time = line.took < settings.timeout;
+            if line.needs_newer_image() {
+                self.queue.put_back(due);
+                self.get_ready(true)?;
+            } else if line.lacks_dependencies() && has_time {
+                let why = "its dependencies can't be installed yet; again after the others";
+                log::info!("{}: {why}", line.name);
+                // What it lacked on another night may have come earlier in this run.
+                let published = match line.facts.waits {
+                    Some(_) => {
+                        self.look_at_others(&mut others, &due);
+                        0
                     }
-                    let due = Due {
-                        spent: line.took,
-                        has_to_wait: false,
-                        was_tried: due.was_tried || !waits,
-                        ..due
-                    };
-                    queue.wait(due, Until::Published(handover.published), line);
-                }
-                Verdict::CameEarly => {
-                    let why = "it may replace packages of others, so it is built after them";
-                    log::info!("{}: {why}", line.name);
-                    let spent = line.took;
-                    queue.wait(Due { spent, ..due }, Until::AllWereTried, line);
-                }
-                Verdict::Final => tell(line, memory),
+                    None => self.handover.published,
+                };
+                let until = Until::Published(published);
+                self.queue.wait(due.again(&line), until, line);
+            } else if line.came_early() && has_time {
+                let why = "it may replace packages of others, so it is built after them";
+                log::info!("{}: {why}", line.name);
+                let spent = line.took;
+                self.queue
+                    .wait(Due { spent, ..due }, Until::AllWereTried, line);
+            } else {
+                self.tell(line, summary);
             }
         }
-        queue.give_up().for_each(|line| tell(line, memory));
-        Ok(false)
+        for line in self.queue.give_up().collect::<Vec<_>>() {
+            self.tell(line, summary);
+        }
+        Ok(())
+    }
+
+    /// Builds an entry, in a container.
+    fn build_one(&mut self, due: &Due) -> Line {
+        self.workshop.is_used |= self.uses_the_workshop();
+        let (workshop, repo) = (&self.workshop, &due.repo);
+        log::info!("{} for the repository {}", repo.name(), repo.publish_to);
+        let inbox = &workshop.inbox();
+        let builder = workshop.builder.as_ref();
+        let builds = Builds {
+            sandbox: workshop.sandbox,
+            base: &workshop.base,
+            is_up_to_date: builder.is_some_and(|it| it.is_up_to_date),
+            origin: &self.origin,
+            sink: &sink(&self.home, &self.listed, workshop.arch, inbox),
+            settings: &self.settings.builds,
+        };
+        let task = Task {
+            repo,
+            spent: due.spent,
+            has_to_wait: due.has_to_wait,
+            is_last: self.queue.is_empty(),
+            others_are_unknown: self.queue.has_untried(),
+            known: &self.known,
+        };
+        job::build(&builds, &task, &mut self.handover)
+    }
+
+    /// Tells what became of an entry, and remembers it.
+    fn tell(&mut self, line: Line, summary: &mut Summary) {
+        let job::Settings { dry_run, force, .. } = self.settings.builds;
+        let memory = &mut self.known.memory;
+        memory.keep(&line, &self.workshop.base, force);
+        // What took long is remembered at once.
+        if !dry_run && !matches!(line.outcome, Outcome::UpToDate) {
+            memory.save();
+        }
+        summary.add(line);
+    }
+
+    /// Looks at what other shards, if there are any, have published to where an entry is to be published: only what comes after that is
+    /// a reason to try it.
+    fn look_at_others(&self, others: &mut Option<Others>, due: &Due) {
+        let inbox = &self.workshop.inbox();
+        let sink = &sink(&self.home, &self.listed, self.workshop.arch, inbox);
+        if let Some(others) = others {
+            others.look(&due.repo, sink);
+        }
+    }
+
+    /// Waits until other shards, if there are any, have published what may be lacking. Nothing is waited for that is for entries alone
+    /// that have only waited in this run.
+    fn have_published(&self, others: &mut Option<Others>) -> Result<bool> {
+        let mut lacking = self.queue.lacking();
+        let were_tried = lacking.any(|(_, line)| line.facts.waits.is_none());
+        let Some(others) = others.as_mut().filter(|_| were_tried) else {
+            return Ok(false);
+        };
+        let lacking: Vec<&Repo> = self.queue.lacking().map(|(due, _)| &*due.repo).collect();
+        let inbox = &self.workshop.inbox();
+        let sink = &sink(&self.home, &self.listed, self.workshop.arch, inbox);
+        others.publish_for(&lacking, sink, || lock::must_be_held(&self.workshop.lock))
     }
 
     /// Says, and removes, what no entry makes any more, and tells whoever looks at the packages what became of the entries.
     fn end(&self, summary: &mut Summary) -> Result<()> {
-        let inbox = &Inbox {
-            container: self.workshop.container(),
-        };
+        let inbox = &self.workshop.inbox();
         let sink = &sink(&self.home, &self.listed, self.workshop.arch, inbox);
         let is_all = self.settings.list.what.is_empty() && self.settings.shard.is_none();
         let is_whole = is_all && !self.settings.builds.dry_run;
@@ -287,49 +303,6 @@ impl Night<'_> {
             sink.tell(&summary.tried, is_whole, Deadline::after(PRUNING));
         }
         Ok(())
-    }
-}
-
-/// What follows from how a repository's try has ended.
-enum Verdict {
-    /// Its line is told.
-    Final,
-    /// It is tried again once the builder image is up to date.
-    NewImage,
-    /// It is tried again when something was published.
-    LacksDependencies,
-    /// It is tried again when all have been tried.
-    CameEarly,
-}
-
-/// All of its tries share the time limit.
-fn verdict(line: &Line, timeout: Duration) -> Verdict {
-    if line.needs_newer_image() {
-        Verdict::NewImage
-    } else if line.took >= timeout {
-        Verdict::Final
-    } else if line.lacks_dependencies() {
-        Verdict::LacksDependencies
-    } else if line.came_early() {
-        Verdict::CameEarly
-    } else {
-        Verdict::Final
-    }
-}
-
-/// Waits until other shards have published what may be lacking. Nothing is waited for that is for entries alone that weren't tried
-/// in this run.
-fn have_published(
-    others: &mut Others,
-    queue: &Queue<Due, Line>,
-    sink: &Sink,
-    may_go_on: impl Fn() -> Result<()>,
-) -> Result<bool> {
-    let lacking: Vec<&Repo> = queue.lacking().map(|it| &*it.repo).collect();
-    let were_tried = queue.lacking().any(|it| it.was_tried);
-    match were_tried {
-        true => others.publish_for(&lacking, sink, may_go_on),
-        false => Ok(false),
     }
 }
 

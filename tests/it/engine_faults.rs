@@ -9,11 +9,13 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
+use vieter::http::encode;
+
 use crate::cron::socket_volume;
 use crate::proxy::{Act, Proxy};
 use crate::util::{
-    Lines, Run, World, assert_gone, assert_nothing_left, assert_swept_by_the_next_run, end_of,
-    left_behind, run, trivial,
+    BASE_IMAGE, Lines, Run, World, assert_gone, assert_nothing_left, assert_swept_by_the_next_run,
+    end_of, left_behind, run, trivial,
 };
 
 /// Of the exec that runs makepkg, in `scripts/makepkg.sh`.
@@ -65,13 +67,9 @@ fn what_the_engine_refuses_before_the_first_repository_ends_the_run() {
                 true => Act::Answer(status),
                 false => Act::Pass,
             });
-            let run = build_behind(&proxy, &world, &["--fresh"]);
-            if is("POST /containers/create", needles) && status == 409 {
-                run.exits(4).says("again and again");
-            } else {
-                run.exits(3)
-                    .says(&format!("answered {status}: as the proxy says"));
-            }
+            build_behind(&proxy, &world, &["--fresh"])
+                .exits(3)
+                .says(&format!("answered {status}: as the proxy says"));
             assert_nothing_left();
         }
     }
@@ -431,6 +429,17 @@ fn what_was_lost_while_something_else_was_asked_is_told() {
         .exits(3)
         .says("answered 503")
         .says("pulling")
+        .says("answered 500");
+    // Why the kept image isn't used.
+    world.build(&[]).exits(0);
+    let base = format!("/images/{}/json", encode(&BASE_IMAGE));
+    let proxy = Proxy::start(&world, move |text| match is(text, &["GET", &base]) {
+        true => Act::Answer(500),
+        false => Act::Pass,
+    });
+    build_behind(&proxy, &world, &[])
+        .exits(3)
+        .says(&format!("WARN  looking for {}: ", *BASE_IMAGE))
         .says("answered 500");
     // An exec that was lost says nothing about keyrings.
     let proxy = Proxy::start(&world, |text| {

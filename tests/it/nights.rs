@@ -221,6 +221,31 @@ fn what_failed_waits_until_something_has_changed() {
 }
 
 #[test]
+fn what_lacked_a_dependency_on_another_night_is_tried_when_that_has_come_earlier_in_the_run() {
+    let nights = Nights::new();
+    let library = trivial("library");
+    nights.package("library", &format!("{library}build() {{ false; }}\n"));
+    // Its commit is known only once it is cloned, by when the other is built.
+    let needy = trivial("needy").replace("pkgrel=1", "pkgrel=1\ndepends=(library)");
+    let url = nights.world.git("needy", &[("PKGBUILD", &needy)]);
+    nights.world.list(&url, "bur");
+    nights
+        .night(&[])
+        .exits(1)
+        .reports("failed      needy 1.0-1  at dependencies  ");
+    nights
+        .night(&[])
+        .exits(1)
+        .reports("failed      needy 1.0-1  at dependencies, ");
+    nights.package("library", &library);
+    nights
+        .night(&[])
+        .exits(0)
+        .reports("built       library 1.0-1  ")
+        .reports("built       needy 1.0-1  ");
+}
+
+#[test]
 fn a_state_that_is_lost_forged_or_of_another_list_does_no_harm() {
     let nights = Nights::new();
     nights.package("plain", &trivial("plain"));

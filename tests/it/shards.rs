@@ -184,8 +184,7 @@ fn of_two_that_begin_at_once_and_cannot_be_beside_each_other_one_gives_way() {
         let behind = ["--force", "--docker-host", &proxy.host];
         let halted = Background::start(world.vieter().args(halted).args(behind));
         wait_for_its_lock.recv().unwrap();
-        let why = "another run, which this one can't be beside, is using this engine: ";
-        let why = format!("{why}the container {lock} (");
+        let why = format!("is using this engine: the container {lock} (");
         world.build(other).exits(4).says(&why);
         go.send(()).unwrap();
         let (code, log) = halted.wait_for_end();
@@ -241,7 +240,7 @@ fn a_part_that_is_killed_with_the_builder_image_gives_it_free() {
     let killed = Background::start(world.vieter().args(["--shard", "1/2"]).args(at_commit));
     proxy.wait();
     let mut waiting = Background::start(world.vieter().args(["--shard", "2/2", "--fresh"]));
-    waiting.wait_for("waiting for another shard, which has the builder image to itself");
+    waiting.wait_for("waiting for the container vieter-build-image of another run to go");
     killed.kill();
     let (code, log) = waiting.wait_for_end();
     assert_eq!(code, Some(0), "{log}");
