@@ -1,22 +1,18 @@
 //! A file with all that was printed while one repository was built, for whoever reads it days later.
 
-use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::{since_1970, utc};
 use crate::error::{Error, Result};
 
-/// The most that a file has, in bytes; how much of its end waits in memory once it is nearly that long; and what is written at once,
-/// with room for what is said between the two.
-const MOST: usize = 64 << 20;
-const END: usize = 1 << 20;
-const BEGINNING: usize = MOST - END - 1024;
-
-/// What somebody who watches the file sees last until the build has ended.
-const FULL: &str = "\n[... the file is full: its end is written when the build has ended ...]\n";
+/// The most that a file has, in bytes, and how much of its beginning and of its end is kept when that is reached.
+const MOST: u64 = 64 << 20;
+const BEGINNING: u64 = MOST / 2;
+const END: u64 = MOST / 4;
 
 /// How many files of an entry stay.
 const KEPT: usize = 10;
@@ -36,10 +32,10 @@ struct Written {
     path: PathBuf,
     /// None once it can't be written any more.
     file: Option<File>,
-    size: usize,
-    /// What comes behind the beginning, and how many bytes were left out between them.
-    end: VecDeque<u8>,
-    left_out: usize,
+    size: u64,
+    /// How many bytes were left out, and how long what says so is.
+    left_out: u64,
+    said: u64,
     entry: String,
     /// When it was begun, as it stands in its name.
     time: String,
@@ -53,16 +49,26 @@ impl BuildLog {
     pub fn begin(dir: &Path, entry: &str, name: &str) -> Result<BuildLog> {
         let time = utc(since_1970()).replace(['-', ':'], "");
         let path = free(dir, name, &time);
-        let file = fs::create_dir_all(dir).and_then(|()| File::create(&path));
-        let what = || format!("writing the log {}", path.display());
-        let file = file.map_err(|error| Error::unusable(what(), error))?;
+        let open = || {
+            fs::create_dir_all(dir)?;
+            let mut options = OpenOptions::new();
+            options
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(&path)
+        };
+        let file = open().map_err(|error| {
+            Error::unusable(format!("writing the log {}", path.display()), error)
+        })?;
         let log = BuildLog(Arc::new(Mutex::new(Written {
             dir: dir.to_owned(),
             path,
             file: Some(file),
             size: 0,
-            end: VecDeque::new(),
             left_out: 0,
+            said: 0,
             entry: entry.to_owned(),
             time,
         })));
@@ -74,7 +80,7 @@ impl BuildLog {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a line, at once, as long as there is room for it.
+    /// Writes a line, at once.
     pub fn line(&self, line: &str) {
         let mut log = self.written();
         let written = log.write(format!("{line}\n").as_bytes());
@@ -99,13 +105,13 @@ impl BuildLog {
 
     /// Ends it. One of something that was up to date is removed; of the others of its entry, the last ten stay.
     pub fn end(self, is_wanted: bool) -> Option<PathBuf> {
-        let mut log = self.written();
+        let log = self.written();
         let ended = match is_wanted {
-            true => log.write_end().and_then(|()| log.remove_old()),
+            true => log.remove_old(),
             false => fs::remove_file(&log.path),
         };
         if let Err(error) = ended {
-            log::warn!("ending the log {}: {error}", log.path.display());
+            log::warn!("clearing the logs in {}: {error}", log.dir.display());
         }
         is_wanted.then(|| log.path.clone())
     }
@@ -113,32 +119,41 @@ impl BuildLog {
 
 impl Written {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Some(file) = &mut self.file else {
+        let Some(file) = &self.file else {
             return Ok(());
         };
-        if self.end.is_empty() {
-            self.size = self.size.saturating_add(bytes.len());
-            if self.size <= BEGINNING {
-                return file.write_all(bytes);
-            }
-            file.write_all(FULL.as_bytes())?;
+        file.write_all_at(bytes, self.size)?;
+        self.size = self.size.saturating_add(bytes.len() as u64);
+        if self.size > MOST {
+            self.leave_the_middle_out()?;
         }
-        self.end.extend(bytes);
-        let too_many = self.end.len().saturating_sub(END);
-        self.end.drain(..too_many);
-        self.left_out = self.left_out.saturating_add(too_many);
         Ok(())
     }
 
-    /// Writes the end behind the beginning.
-    fn write_end(&mut self) -> io::Result<()> {
-        let Some(file) = &mut self.file else {
+    /// Moves the end forward, behind the beginning.
+    fn leave_the_middle_out(&mut self) -> io::Result<()> {
+        let Some(file) = &self.file else {
             return Ok(());
         };
-        if self.left_out > 0 {
-            writeln!(file, "[... {} bytes are left out here ...]", self.left_out)?;
+        let mut from = self.size.saturating_sub(END);
+        let before = BEGINNING.saturating_add(self.said);
+        self.left_out = self.left_out.saturating_add(from.saturating_sub(before));
+        let said = format!("\n[... {} bytes are left out here ...]\n", self.left_out);
+        file.write_all_at(said.as_bytes(), BEGINNING)?;
+        self.said = said.len() as u64;
+        let mut to = BEGINNING.saturating_add(self.said);
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let read = file.read_at(&mut buffer, from)?;
+            let Some(bytes) = buffer.get(..read).filter(|it| !it.is_empty()) else {
+                break;
+            };
+            file.write_all_at(bytes, to)?;
+            from = from.saturating_add(read as u64);
+            to = to.saturating_add(read as u64);
         }
-        file.write_all(self.end.make_contiguous())
+        self.size = to;
+        file.set_len(to)
     }
 
     /// Removes the oldest files of the same entry. Its pkgbase may have been another then.
@@ -215,19 +230,21 @@ mod tests {
         log.rename("pkg", "1:2.0*-1");
         let path = log.end(true).unwrap();
         let text = fs::read_to_string(&path).unwrap();
-        assert!(text.len() <= MOST && text.len() > MOST - 2 * filler.len());
+        assert!(text.len() as u64 <= MOST);
         assert!(text.starts_with("entry: git://x\n0 xxx") && text.ends_with("x\nthe last\n"));
-        let said: Vec<&str> = text.lines().filter(|it| it.starts_with("[...")).collect();
-        assert!(said.len() == 2 && FULL.contains(said[0]), "{said:?}");
-        let left_out: usize = said[1].split(' ').nth(1).unwrap().parse().unwrap();
-        let said = FULL.len() + said[1].len() + 1;
+        let said = text.lines().find(|it| it.starts_with("[...")).unwrap();
+        let left_out: u64 = said.split(' ').nth(1).unwrap().parse().unwrap();
+        assert_eq!(text.matches("[...").count(), 1);
         // All that was written is there, or counted.
         let written = 15
             + (0..200)
-                .map(|n: usize| n.to_string().len() + 2 + (1 << 20))
-                .sum::<usize>()
+                .map(|n: u64| n.to_string().len() as u64 + 2 + (1 << 20))
+                .sum::<u64>()
             + 9;
-        assert_eq!(written, left_out + text.len() - said);
+        assert_eq!(
+            written,
+            left_out + text.len() as u64 - (said.len() as u64 + 2)
+        );
         let name = path.file_name().unwrap().to_str().unwrap();
         assert!(
             name.starts_with("pkg-1_2.0_-1-20") && name.ends_with("Z.log"),
