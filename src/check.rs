@@ -72,8 +72,7 @@ fn runs(engine: &Engine, shard: Option<Shard>) -> Result<String> {
     let containers = engine.labelled_containers()?;
     let is_excluded = lock::excluding(&containers, shard).is_some();
     let held = lock::held(&containers);
-    let names = held.iter().filter_map(|it| it.names.first());
-    let names: Vec<&str> = names.map(|it| it.trim_start_matches('/')).collect();
+    let names: Vec<&str> = held.iter().map(|it| lock::called(it)).collect();
     let names = names.join(", ");
     Ok(match held.is_empty() {
         true => "none is on".to_owned(),

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 /// An hour, in seconds.
-pub const HOUR: u64 = 3600;
+const HOUR: u64 = 3600;
 /// A day, in seconds.
 pub const DAY: u64 = 24 * HOUR;
 

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::docker::types::{ContainerInspect, ContainerSummary};
-use crate::docker::{Container, Engine, ImageRef, RUN_LABEL};
+use crate::docker::{Container, Engine, ImageRef, Labels, RUN_LABEL};
 use crate::error::{Error, Kind, Result};
 use crate::http::Deadline;
 use crate::image::PREPARATION;
@@ -22,6 +22,9 @@ const OF_IMAGE: &str = "vieter-build-image";
 /// How long the containers of a killed run may take to go; and how long a lock container may stay created and not started before
 /// its run counts as killed: between the two lie some tenths of a second.
 const START: Duration = Duration::from_secs(5);
+
+/// The same for the builder image's, which many may want at once, and for the locks of other runs.
+const SLOW_START: Duration = Duration::from_secs(60);
 
 /// How often a name is tried at most.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -51,10 +54,17 @@ pub fn take_image<'e>(
     image: &ImageRef,
     own: &Container,
 ) -> Result<Container<'e>> {
-    take_name(sandbox, OF_IMAGE, image, PREPARATION, Some(own))
+    let taken = take_name(sandbox, OF_IMAGE, image, PREPARATION, Some(own));
+    taken.map_err(|error| match error.kind {
+        // It is this run's own trouble, in the middle of it.
+        Kind::Busy => error
+            .of_kind(Kind::Unusable)
+            .during("waiting for the builder image"),
+        _ => error,
+    })
 }
 
-/// Starts a container of this name, once whoever has it is gone.
+/// Starts a container of this name, once whoever has it is gone. `own` has to be held meanwhile.
 fn take_name<'e>(
     sandbox: &Sandbox<'e>,
     name: &str,
@@ -63,6 +73,7 @@ fn take_name<'e>(
     own: Option<&Container>,
 ) -> Result<Container<'e>> {
     let give_up_at = Deadline::after(patience);
+    let start = SLOW_START.min(patience);
     loop {
         if let Some(own) = own {
             must_be_held(own)?;
@@ -72,34 +83,33 @@ fn take_name<'e>(
             Err(error) => error,
         };
         let is_taken = error.kind == Kind::NameTaken;
-        match clear(sandbox.engine, name, give_up_at) {
+        match clear(sandbox.engine, name, give_up_at, start) {
             // Podman says nothing but 500 of a name that is taken.
             Ok(true) => (),
-            // Whoever had it has just gone.
+            // Whoever had it has just gone, or is about to come.
             Ok(false) if is_taken && !give_up_at.has_passed() => thread::sleep(PAUSE),
+            Ok(false) if is_taken => return Err(error.of_kind(Kind::Busy)),
             Err(why) if is_taken || why.kind == Kind::Busy => return Err(why),
             _ => return Err(error),
         }
     }
 }
 
-/// Waits a moment for another run's container of this name to go, and removes one that isn't started by then: its run was killed
+/// Waits so long for another run's container of this name to go, and removes one that isn't started by then: its run was killed
 /// before it could be. Tells whether there was one.
 ///
 /// # Errors
 /// [`Kind::Busy`] if there is one, and `by` has passed; a container of that name that isn't ours; those of the engine.
-fn clear(engine: &Engine, name: &str, by: Deadline) -> Result<bool> {
+fn clear(engine: &Engine, name: &str, by: Deadline, start: Duration) -> Result<bool> {
     let Some(other) = found(engine, name)? else {
         return Ok(false);
     };
     if by.has_passed() {
-        return Err(busy(name, &other));
+        return Err(busy(name, &other.id, other.config.labels.as_ref()));
     }
     log::info!("waiting for the container {name} of another run to go");
-    if engine
-        .wait_removed(&other.id, Deadline::after(START))
-        .is_ok()
-    {
+    let gone = engine.wait_removed(&other.id, Deadline::after(start));
+    if gone.is_ok() {
         return Ok(true);
     }
     // It may have been started meanwhile.
@@ -112,39 +122,39 @@ fn clear(engine: &Engine, name: &str, by: Deadline) -> Result<bool> {
     Ok(true)
 }
 
-/// Clears a name, and refuses to go on if that takes longer than this.
-fn must_go(engine: &Engine, name: &str, patience: Duration) -> Result<()> {
-    let by = Deadline::after(patience);
-    while clear(engine, name, by)? {}
-    Ok(())
-}
-
-/// Refuses to go on if another run holds what this one would take.
+/// Refuses to go on if another run holds what this one would take, and clears away what a killed one has left of it.
 ///
 /// # Errors
 /// [`Kind::Busy`]; a container of that name that isn't ours; those of the engine.
 pub fn must_be_free(engine: &Engine, shard: Option<Shard>) -> Result<()> {
-    must_go(engine, &name(shard), START)
+    let (name, by) = (name(shard), Deadline::after(START));
+    while clear(engine, &name, by, START)? {}
+    Ok(())
 }
 
 /// Gives the containers that bear our label, once no run that can't be beside this one is among them: one of the whole list beside a
 /// shard, or shards of different wholes. Each looks after it has started its own lock container, so of two that begin in the same
-/// moment one at least sees the other. If both do, the one of the whole list gives way, or both.
+/// moment one at least sees the other. If both do, the one of the fewer parts gives way.
 ///
 /// # Errors
 /// [`Kind::Busy`]; those of the engine.
 pub fn must_be_alone(engine: &Engine, shard: Option<Shard>) -> Result<Vec<ContainerSummary>> {
-    let patience = START.saturating_mul(if shard.is_some() { 2 } else { 1 });
     let advice = "a run of the whole list has an engine to itself, and shards are of one whole";
     loop {
         let containers = engine.labelled_containers()?;
         let Some(other) = excluding(&containers, shard) else {
             return Ok(containers);
         };
-        must_go(engine, called(other), patience).map_err(|error| match error.kind {
-            Kind::Busy => error.advise(advice),
-            _ => error,
-        })?;
+        let patience = match parts(called(other)) < parts(&name(shard)) {
+            // It waits for us, and not as long.
+            true => START.saturating_mul(2),
+            false => START,
+        };
+        let gone = engine.wait_removed(&other.id, Deadline::after(patience));
+        if gone.is_err() {
+            let busy = busy(called(other), &other.id, other.labels.as_ref());
+            return Err(busy.advise(advice));
+        }
     }
 }
 
@@ -177,7 +187,9 @@ pub fn must_be_held(lock: &Container) -> Result<()> {
 pub fn refuse_if_on(engine: &Engine, shard: Option<Shard>) -> Result<()> {
     let name = name(shard);
     match found(engine, &name)? {
-        Some(other) if other.state.running => Err(busy(&name, &other)),
+        Some(other) if other.state.running => {
+            Err(busy(&name, &other.id, other.config.labels.as_ref()))
+        }
         _ => Ok(()),
     }
 }
@@ -194,7 +206,7 @@ fn found(engine: &Engine, name: &str) -> Result<Option<ContainerInspect>> {
         _ => false,
     };
     if !is_ours {
-        let lock = format!("the container {name} ({})", short(&found));
+        let lock = format!("the container {name} ({})", short(&found.id));
         let why = "it was not made by this program, which needs that name: rename or remove it";
         return Err(Error::unusable(lock, why));
     }
@@ -202,46 +214,48 @@ fn found(engine: &Engine, name: &str) -> Result<Option<ContainerInspect>> {
 }
 
 /// That a run holds its lock.
-fn busy(name: &str, lock: &ContainerInspect) -> Error {
-    let labels = lock.config.labels.as_ref();
+fn busy(name: &str, id: &str, labels: Option<&Labels>) -> Error {
     let run = labels.and_then(|it| it.get(RUN_LABEL));
     let run = run.map_or("", String::as_str);
-    let busy = format!(
-        "another run ({run}) is using this engine: the container {name} ({})",
-        short(lock)
-    );
+    let lock = format!("the container {name} ({})", short(id));
+    let busy = format!("another run ({run}) is using this engine: {lock}");
     let advice = "wait until that run has ended, or end its process";
     Error::new(Kind::Busy, format!("{busy}; {advice}"))
 }
 
-/// As much of its id as tells it from others.
-fn short(container: &ContainerInspect) -> String {
-    container.id.chars().take(12).collect()
+/// As much of a container's id as tells it from others.
+fn short(id: &str) -> String {
+    id.chars().take(12).collect()
 }
 
 /// What a lock container is called, or nothing if a container is none. Some engines put a slash before it.
-fn called(container: &ContainerSummary) -> &str {
-    let names = container.names.iter().map(|it| it.trim_start_matches('/'));
-    names
-        .into_iter()
-        .find(|it| parts(it).is_some())
-        .unwrap_or("")
+pub fn called(container: &ContainerSummary) -> &str {
+    let mut names = container.names.iter().map(|it| it.trim_start_matches('/'));
+    names.find(|it| parts(it).is_some()).unwrap_or("")
 }
 
-/// How many parts the whole has of which a run is one, as its lock container's name says it: nothing if it is of the whole list;
+/// How many parts the whole has of which a run is one, as its lock container's name says it: 0 if it is of the whole list;
 /// `None` for a name that is no lock's.
-fn parts(name: &str) -> Option<&str> {
+fn parts(name: &str) -> Option<u64> {
     match name.strip_prefix(NAME)? {
-        "" => Some(""),
-        shard => shard.split_once("-of-").map(|(_, count)| count),
+        "" => Some(0),
+        shard => shard.split_once("-of-")?.1.parse().ok(),
     }
 }
 
 /// The lock containers of the runs that are on, or are just about to start them.
 pub fn held(containers: &[ContainerSummary]) -> Vec<&ContainerSummary> {
-    let is_over = |state: &str| matches!(state, "exited" | "dead" | "removing" | "stopped");
+    // By the engine's clock: ours is among these as long as it is held.
+    let newest = containers.iter().map(|it| it.created).max().unwrap_or(0);
+    let is_held = |it: &&ContainerSummary| match it.state.as_str() {
+        "exited" | "dead" | "removing" | "stopped" => false,
+        "created" | "configured" | "initialized" => {
+            newest.saturating_sub(it.created) < SLOW_START.as_secs()
+        }
+        _ => true,
+    };
     let locks = containers.iter().filter(|it| !called(it).is_empty());
-    locks.filter(|it| !is_over(&it.state)).collect()
+    locks.filter(is_held).collect()
 }
 
 /// One of a run that one of this shard can't be beside, if there is one: its whole has another number of parts.
@@ -258,13 +272,14 @@ pub fn excluding(
 mod tests {
     use super::*;
 
-    fn container(name: &str, state: &str) -> ContainerSummary {
+    fn container(name: &str, state: &str, created: u64) -> ContainerSummary {
         ContainerSummary {
             id: String::new(),
             image: String::new(),
             labels: None,
             names: vec!["/alias/of-it".to_owned(), name.to_owned()],
             state: state.to_owned(),
+            created,
         }
     }
 
@@ -293,10 +308,19 @@ mod tests {
             ("/vieter-build-image", "running", [false; 4]),
             ("/vieter", "running", [false; 4]),
         ] {
-            let containers = [container(name, state)];
+            let containers = [container(name, state, 1000)];
             let is_excluded = |shard| excluding(&containers, shard).is_some();
             let found = [None, one, two, third].map(is_excluded);
             assert_eq!(found, excludes, "{name} {state}");
+        }
+    }
+
+    #[test]
+    fn a_lock_that_was_never_started_is_held_for_a_minute() {
+        for (created, is_held) in [(1000, true), (950, true), (940, false), (1, false)] {
+            let lock = container("/vieter-build-1-of-2", "created", created);
+            let containers = [lock, container("/else", "running", 1000)];
+            assert_eq!(!held(&containers).is_empty(), is_held, "{created}");
         }
     }
 }

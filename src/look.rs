@@ -2,7 +2,9 @@
 //! `GET <url>/info/refs?service=git-upload-pack` (gitprotocol-http(5)), without credentials; redirects aren't followed, and
 //! whatever is odd is no answer, as a container finds it out, too. Not here: what is remembered of the last look (`memory`).
 
-use std::io::{BufReader, Error as IoError, Read, Result as IoResult};
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::io::{BufReader, Error as IoError, ErrorKind, Read, Result as IoResult};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -38,6 +40,8 @@ pub struct Looker {
     anybody: Agent,
     /// Asks whomever a stranger's PKGBUILD names: not what is near us, as we aren't in the network that builds are in.
     outside: Agent,
+    /// The hosts that didn't answer once: a list may have a thousand entries there.
+    silent: RefCell<HashSet<String>>,
 }
 
 impl Default for Looker {
@@ -47,6 +51,7 @@ impl Default for Looker {
         Looker {
             anybody: Client::config().build().new_agent(),
             outside: Agent::with_parts(direct, DefaultConnector::default(), Outside),
+            silent: RefCell::default(),
         }
     }
 }
@@ -62,8 +67,8 @@ impl Looker {
             // If it is a tag's name, a container looks.
             branch => format!("refs/heads/{branch}"),
         };
-        let by = Deadline::after(PATIENCE);
-        ask(&self.anybody, &repo.url, &reference, by)
+        let by = Deadline::after(PATIENCE_FOR_ALL);
+        self.ask(&self.anybody, &repo.url, &reference, by)
     }
 
     /// The commits that the Git sources of an entry's PKGBUILD have now. `None` if it has others than can be asked so, or none.
@@ -97,39 +102,52 @@ impl Looker {
     }
 
     fn head(&self, repo: &Repo, url: String, reference: String, by: Deadline) -> Option<Head> {
-        let host = |url: &str| Some(url.parse::<Uri>().ok()?.host()?.to_owned());
         // A host that the list names is as near as whoever wrote the list wants it to be.
         let agent = match host(&url) == host(&repo.url) {
             true => &self.anybody,
             false => &self.outside,
         };
-        let commit = ask(agent, &url, &reference, by.within(PATIENCE))?.to_string();
+        let commit = self.ask(agent, &url, &reference, by)?.to_string();
         Some(Head {
             url,
             reference,
             commit,
         })
     }
+
+    /// Asks a Git server which commit a reference of a repository has, unless it was silent before.
+    fn ask(&self, agent: &Agent, url: &str, reference: &str, by: Deadline) -> Option<Commit> {
+        let host = host(url)?;
+        let is_http = url.starts_with("https://") || url.starts_with("http://");
+        if !is_http || url.contains(['@', '?', '#']) || self.silent.borrow().contains(&host) {
+            return None;
+        }
+        // Not its fault if the others have left it less.
+        let has_time = by.left() > PATIENCE;
+        let by = by.within(PATIENCE);
+        let path = "/info/refs?service=git-upload-pack";
+        let request = agent.get(format!("{}{path}", url.trim_end_matches('/')));
+        let request = request.config().timeout_global(Some(by.left())).build();
+        let found = match request.call() {
+            Ok(answer) if answer.status() == 200 => {
+                find(answer.into_body().into_reader().take(MAX_REFS), reference)
+            }
+            Ok(answer) => Err(IoError::other(format!("answered {}", answer.status()))),
+            Err(error) => Err(IoError::new(ErrorKind::NotConnected, error)),
+        };
+        if let Err(error) = &found {
+            log::debug!("{}", one_line(&format!("{url}: {error}"), 500));
+            let is_silent = error.kind() == ErrorKind::NotConnected || by.has_passed();
+            if has_time && is_silent {
+                self.silent.borrow_mut().insert(host);
+            }
+        }
+        found.ok()?
+    }
 }
 
-/// Asks a Git server which commit a reference of a repository has.
-fn ask(agent: &Agent, url: &str, reference: &str, by: Deadline) -> Option<Commit> {
-    let is_http = url.starts_with("https://") || url.starts_with("http://");
-    if !is_http || url.contains(['@', '?', '#']) {
-        return None;
-    }
-    let path = "/info/refs?service=git-upload-pack";
-    let request = agent.get(format!("{}{path}", url.trim_end_matches('/')));
-    let request = request.config().timeout_global(Some(by.left())).build();
-    let found = match request.call() {
-        Ok(answer) if answer.status() == 200 => {
-            find(answer.into_body().into_reader().take(MAX_REFS), reference)
-        }
-        Ok(answer) => Err(IoError::other(format!("answered {}", answer.status()))),
-        Err(error) => Err(IoError::other(error)),
-    };
-    let told = |error: &IoError| log::debug!("{}", one_line(&format!("{url}: {error}"), 500));
-    found.inspect_err(told).ok()?
+fn host(url: &str) -> Option<String> {
+    Some(url.parse::<Uri>().ok()?.host()?.to_owned())
 }
 
 /// What a PKGBUILD's source is, by how makepkg reads it (PKGBUILD(5), "Using VCS sources").
@@ -317,6 +335,25 @@ mod tests {
         ] {
             assert_eq!(read(source), what, "{source}");
         }
+    }
+
+    #[test]
+    fn a_host_that_does_not_answer_is_asked_once() {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let list = format!("http://{0}/a\nhttp://{0}/b", server.local_addr().unwrap());
+        let (repo, arch) = ("mine".parse().unwrap(), "any".parse().unwrap());
+        let list = crate::list::read_from(list.as_bytes(), "L", &repo, &arch).unwrap();
+        // It takes calls, and says nothing to them.
+        let (sender, calls) = std::sync::mpsc::channel();
+        std::thread::spawn(move || server.incoming().try_for_each(|_| sender.send(())));
+        let looker = Looker::default();
+        for entry in &list.entries {
+            let crate::list::Entry::Repo(repo) = entry else {
+                panic!("no entry");
+            };
+            assert!(looker.commit(repo).is_none());
+        }
+        assert_eq!(calls.try_iter().count(), 1);
     }
 
     #[test]

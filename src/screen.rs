@@ -26,6 +26,7 @@ static SCREEN: Mutex<Screen> = Mutex::new(Screen {
     doing: String::new(),
     said: String::new(),
     since: None,
+    drawn: String::new(),
 });
 
 /// What is shown.
@@ -39,6 +40,8 @@ struct Screen {
     said: String,
     /// When the repository was begun.
     since: Option<Instant>,
+    /// What stands there.
+    drawn: String,
 }
 
 fn screen() -> MutexGuard<'static, Screen> {
@@ -97,7 +100,7 @@ pub fn said(line: &str) {
 
 /// Prints a line to the standard output, above what is drawn. A reader that has gone away is no reason to fail.
 pub fn tell(line: impl Display) {
-    let screen = screen();
+    let mut screen = screen();
     screen.erase();
     let mut out = io::stdout();
     let _ = write!(out, "{line}").and_then(|()| out.flush());
@@ -112,7 +115,7 @@ pub fn end() {
 }
 
 impl Screen {
-    fn draw(&self) {
+    fn draw(&mut self) {
         if !self.is_on {
             return;
         }
@@ -123,18 +126,23 @@ impl Screen {
         let parts = [self.place.as_str(), &self.doing, &time, &self.said];
         let parts = parts.iter().filter(|it| !it.is_empty());
         let line = parts.copied().collect::<Vec<_>>().join("  ");
+        if line == self.drawn {
+            return;
+        }
         // In one piece, so that a program that is killed leaves a terminal in which lines wrap.
         self.write(&format!("{CLEAR}\x1b[?7l{line}\x1b[?7h\r"));
+        self.drawn = line;
     }
 
-    fn erase(&self) {
+    fn erase(&mut self) {
         if self.is_on {
             self.write(CLEAR);
+            self.drawn.clear();
         }
     }
 
     /// Writes to the standard error, above what is drawn.
-    fn above(&self, text: &str) {
+    fn above(&mut self, text: &str) {
         self.erase();
         self.write(text);
         self.draw();

@@ -44,6 +44,11 @@ impl<'e> Workshop<'e> {
         Inbox { container }
     }
 
+    /// The id of the base image that the builder image was made of.
+    pub fn base_of_builds(&self) -> &str {
+        self.builder.as_ref().map_or(&self.base, |it| &it.base)
+    }
+
     /// Makes the builder image, or brings the kept one up to date, unless it is.
     ///
     /// # Errors
@@ -52,10 +57,10 @@ impl<'e> Workshop<'e> {
         if self.builder.as_ref().is_some_and(|it| it.is_up_to_date) {
             return Ok(());
         }
-        // If there is one, the base image wasn't needed yet.
+        // If there is one, the base image wasn't needed yet, or not that of another shard.
         let was_kept = self.builder.is_some();
         let _shared = self.share()?;
-        if was_kept {
+        if was_kept || self.builder.is_some() {
             self.base = image::pull(self.sandbox.engine, &self.settings.base)?;
         }
         let refreshed = match &self.builder {

@@ -9,7 +9,7 @@ use std::io::{Error as IoError, Read, Result as IoResult};
 
 use ureq::BodyReader;
 
-use super::types::{ContainerConfig, ExecConfig, HostConfig, ImageRef};
+use super::types::{ContainerConfig, ExecConfig, Healthcheck, HostConfig, ImageRef};
 use super::{Engine, RUN_LABEL, Stream, engine};
 use crate::build_log::BuildLog;
 use crate::error::{Error, Kind, Result};
@@ -93,6 +93,7 @@ impl<'e> Container<'e> {
             stdin_once: true,
             attach_stdin: true,
             stop_signal: "SIGKILL",
+            healthcheck: Healthcheck { test: ["NONE"] },
             host_config,
         };
         let mut container = Container {

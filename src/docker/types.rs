@@ -142,8 +142,18 @@ pub struct ContainerConfig<'a> {
     pub attach_stdin: bool,
     /// What an engine sends it first to end it. Podman waits for that to help, in a removal, too.
     pub stop_signal: &'a str,
+    /// The image's would run in there, too.
+    pub healthcheck: Healthcheck<'a>,
     /// What the host gives it.
     pub host_config: HostConfig<'a>,
+}
+
+/// In a [`ContainerConfig`].
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Healthcheck<'a> {
+    /// `NONE` for none.
+    pub test: [&'a str; 1],
 }
 
 /// In a [`ContainerConfig`]: what the host gives a container, and what it keeps from it.
@@ -287,6 +297,8 @@ pub struct ContainerSummary {
     pub names: Vec<String>,
     /// `running`, `created` and others.
     pub state: String,
+    /// When it was made, in seconds since 1970.
+    pub created: u64,
 }
 
 /// One of `GET /images/json`.

@@ -146,3 +146,27 @@ impl Summary {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Error, Kind};
+
+    #[test]
+    fn whatever_is_counted_is_told() {
+        let failure = || at(Step::Build)(Error::new(Kind::Unusable, "why"));
+        for outcome in [
+            Outcome::Built,
+            Outcome::UpToDate,
+            Outcome::WouldBuild,
+            Outcome::Failed(failure()),
+            Outcome::NotBuilt(Some(failure())),
+            Outcome::Held(String::new()),
+            Outcome::Gone,
+            Outcome::Removed,
+        ] {
+            let what = outcome.counted();
+            assert!(COUNTED.contains(&what), "{what}");
+        }
+    }
+}

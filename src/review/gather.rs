@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::http::Deadline;
 use crate::image::kept_name;
 use crate::list::{Repo, RepoKind};
-use crate::run::{Settings, hold};
+use crate::run::{self, Settings, hold};
 use crate::sandbox::{CLONE, SHOW, User, command};
 use crate::screen;
 use crate::words::{Arch, Commit, Version};
@@ -85,6 +85,7 @@ pub fn gather(
     repos: &[Rc<Repo>],
 ) -> Result<Vec<Result<Option<Found>>>> {
     hold(settings, engine, arch, |mut workshop, mut memory| {
+        run::begin(&workshop)?;
         if workshop.builder.is_none() {
             workshop.bring_up_to_date(&mut memory)?;
             memory.save();

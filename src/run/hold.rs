@@ -14,7 +14,7 @@ use crate::sweep::{self, sweep};
 use crate::words::{Arch, RunId};
 use crate::workshop::Workshop;
 
-/// Holds the engine for some work in containers, and leaves nothing on it but the kept builder image.
+/// Holds the engine for some work in containers, which has to [`begin`], and leaves nothing on it but the kept builder image.
 ///
 /// # Errors
 /// [`Kind::Busy`] if another run holds it; those of the engine, and of the work.
@@ -46,7 +46,7 @@ pub fn hold<T>(
         lock,
     };
     // The lock goes with the workshop.
-    let ended = begin(&workshop).and_then(|()| work(workshop, memory));
+    let ended = work(workshop, memory);
     match engine.is_silent() {
         true => {
             log::warn!("the engine doesn't answer, so the next run sweeps what this one has left")
@@ -57,11 +57,11 @@ pub fn hold<T>(
     ended
 }
 
-/// Begins with an engine that has nothing of killed runs on it, and keeps to its limits.
+/// Begins the work with an engine that has nothing of killed runs on it, and keeps to its limits.
 ///
 /// # Errors
 /// A limit that doesn't hold; [`Kind::Busy`]; those of the engine.
-fn begin(workshop: &Workshop) -> Result<()> {
+pub fn begin(workshop: &Workshop) -> Result<()> {
     let soon = || Deadline::after(image::PREPARATION);
     let Workshop { sandbox, lock, .. } = workshop;
     sandbox.check_limits(lock, soon())?;

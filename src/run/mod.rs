@@ -22,7 +22,7 @@ use crate::shard::Shard;
 use crate::words::Arch;
 use crate::{image, sandbox};
 
-pub use hold::hold;
+pub use hold::{begin, hold};
 
 /// What a run needs to know, but for where packages go.
 pub struct Settings {

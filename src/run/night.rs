@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::Settings;
+use super::{Settings, hold};
 use crate::error::{Kind, Result};
 use crate::home::{Gone, Home, Sink};
 use crate::http::Deadline;
@@ -87,6 +87,7 @@ impl Night<'_> {
 
     /// Tells what is known without a container, and builds what is due of the rest.
     fn build(&mut self, summary: &mut Summary) -> Result<()> {
+        hold::begin(&self.workshop)?;
         let (memory, builder) = (&mut self.known.memory, &self.workshop.builder);
         // Once a day in any case.
         let is_old = builder
@@ -235,7 +236,7 @@ impl Night<'_> {
         let builder = workshop.builder.as_ref();
         let builds = Builds {
             sandbox: workshop.sandbox,
-            base: &workshop.base,
+            base: workshop.base_of_builds(),
             is_up_to_date: builder.is_some_and(|it| it.is_up_to_date),
             origin: &self.origin,
             sink: &sink(&self.home, &self.listed, workshop.arch, inbox),
@@ -256,7 +257,7 @@ impl Night<'_> {
     fn tell(&mut self, line: Line, summary: &mut Summary) {
         let job::Settings { dry_run, force, .. } = self.settings.builds;
         let memory = &mut self.known.memory;
-        memory.keep(&line, &self.workshop.base, force);
+        memory.keep(&line, self.workshop.base_of_builds(), force);
         // What took long is remembered at once.
         if !dry_run && !matches!(line.outcome, Outcome::UpToDate) {
             memory.save();

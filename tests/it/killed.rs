@@ -160,9 +160,10 @@ fn leftovers_of_another_run_go_and_nothing_else() {
 fn a_lock_that_nobody_holds_is_cleared_away() {
     let world = World::new();
     world.package("any", &trivial("any"));
-    // Killed between create and start: one like this, one that it can't be beside, one that makes the builder image.
-    for args in [&[][..], &["--shard", "1/1"]] {
-        for name in ["vieter-build", "vieter-build-1-of-1", "vieter-build-image"] {
+    // Killed between create and start: one like this, and one that makes the builder image.
+    let part: &[&str] = &["--shard", "1/1"];
+    for (args, own) in [(&[][..], "vieter-build"), (part, "vieter-build-1-of-1")] {
+        for name in [own, "vieter-build-image"] {
             let label = "vieter.run=dead";
             docker(&["create", "--name", name, "--label", label, &BASE_IMAGE]);
         }
