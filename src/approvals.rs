@@ -115,8 +115,10 @@ impl Approvals {
         }
 
         let failed = |error: io::Error| Error::unusable(&what, error);
-        // A link is followed, so that what it leads to is replaced.
-        let file = fs::canonicalize(file).unwrap_or_else(|_| file.clone());
+        // A link is followed, so that what it leads to is replaced, or made.
+        let linked = || fs::read_link(file).map(|it| file.with_file_name("").join(it));
+        let file = fs::canonicalize(file).or_else(|_| linked());
+        let file = file.unwrap_or_else(|_| self.settings.file.clone());
         let folder = File::open(folder_of(&file)).map_err(failed)?;
         let waiting = format!("{what}: waiting for who has locked its folder");
         lock(&folder, &waiting, Deadline::after(PATIENCE)).map_err(failed)?;

@@ -168,7 +168,10 @@ impl Inbox<'_> {
     }
 
     /// What a script of the checker's prints. It is ended with us.
-    fn ask(&self, script: &Script, args: &[&str], by: Deadline) -> Result<String> {
+    ///
+    /// # Errors
+    /// Those of the script.
+    pub fn ask(&self, script: &Script, args: &[&str], by: Deadline) -> Result<String> {
         let seconds = by.left().as_secs().saturating_add(1).to_string();
         let mut question = script.with(args.iter().copied());
         question

@@ -80,11 +80,11 @@ impl Server {
             Err(error) if error.kind == Kind::UnknownIssuer => error,
             answer => return answer,
         };
-        let Some(file) = self.ca_file.take() else {
+        let Some(file) = &self.ca_file else {
             let advice = "a private CA's? set SSL_CERT_FILE to a file with its certificate";
             return Err(error.advise(advice));
         };
-        self.http.agent = trusting(&file)?;
+        self.http.agent = trusting(file)?;
         let answer = self.get(path, by);
         answer.map_err(|error| error.advise("with the certificates of SSL_CERT_FILE"))
     }

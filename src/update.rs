@@ -11,6 +11,10 @@ const SUMS: &str = "cksums md5sums sha1sums sha224sums sha256sums sha384sums sha
 /// The values that a version is made of.
 const VERSION: [&str; 3] = ["epoch", "pkgver", "pkgrel"];
 
+/// What may carry the version in a .SRCINFO, as a PKGBUILD puts it there itself.
+const WITH_VERSION: &str =
+    "source provides conflicts replaces noextract depends makedepends optdepends";
+
 /// An update, and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Update {
@@ -41,7 +45,8 @@ fn lines(text: &str) -> Vec<&str> {
 /// A PKGBUILD's lines, with a NUL in place of each value that an update may change.
 fn blanked(lines: &[&str]) -> Vec<String> {
     let (mut has_heredoc, mut goes_on, mut is_in_sums) = (false, false, false);
-    let blank = |line: &&str| {
+    let mut blanked = vec![];
+    for line in lines {
         // In a heredoc, or as its end, a line means something else; as the rest of another one, too.
         has_heredoc |= line.contains("<<") || line.ends_with("<\\");
         let is_rest = std::mem::replace(&mut goes_on, line.ends_with('\\'));
@@ -50,9 +55,9 @@ fn blanked(lines: &[&str]) -> Vec<String> {
         is_in_sums = sums.as_ref().is_some_and(|(_, is_end)| !is_end);
         let version = blank_version(line).filter(|_| is_plain);
         let blank = sums.map(|(line, _)| line).or(version);
-        blank.unwrap_or_else(|| (*line).to_owned())
-    };
-    lines.iter().map(blank).collect()
+        blanked.push(blank.unwrap_or_else(|| (*line).to_owned()));
+    }
+    blanked
 }
 
 /// A line that gives one of the version's values, without it. Its quotes stay: another one may end a string that began before.
@@ -178,13 +183,16 @@ pub fn is_of_srcinfo(old: &str, new: &str, Update { from, to }: &Update) -> bool
             return before == after;
         };
         let are_sums = is_of_sums(name) && is_digest(before) && is_digest(after);
-        // Bash doesn't read it, so it is no matter where a version stands.
-        let whole = before.replace(&from.to_string(), &to.to_string());
-        let is_moved = whole == after || before.replace(from.pkgver(), to.pkgver()) == after;
+        let is_moved = || {
+            let whole = before.replace(&from.to_string(), &to.to_string());
+            whole == after || before.replace(from.pkgver(), to.pkgver()) == after
+        };
+        // Of an architecture's own, too.
+        let kind = name.split('_').next().unwrap_or(name);
         let is_like = before == after
             || VERSION.contains(&name)
             || are_sums && before.len() == after.len()
-            || is_moved;
+            || WITH_VERSION.split(' ').any(|it| it == kind) && is_moved();
         name == its && is_like
     };
     claims_it && old.len() == new.len() && old.iter().zip(&new).all(is_allowed)

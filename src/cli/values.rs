@@ -13,6 +13,10 @@ use crate::error::{Error, Kind, Result};
 use crate::text::masked;
 use crate::words::PackageName;
 
+/// The largest file that a variable or a flag may name, in bytes: its text has to fit into one argument of a command,
+/// which is 128 KiB.
+const MAX_FILE: usize = 100_000;
+
 /// What gives a variable's value, such as the environment.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
@@ -69,10 +73,12 @@ impl Values<'_> {
 
 /// Reads a file that `name` names.
 pub fn read_file(name: &str, path: &OsStr) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|error| {
-        let path = Path::new(path).display();
-        usage(format!("reading {path}, which {name} names: {error}"))
-    })
+    let doing = format!("reading {}, which {name} names", Path::new(path).display());
+    match std::fs::read_to_string(path) {
+        Ok(text) if text.len() < MAX_FILE => Ok(text),
+        Ok(_) => Err(usage(format!("{doing}: it is larger than 100 kB"))),
+        Err(error) => Err(usage(format!("{doing}: {error}"))),
+    }
 }
 
 /// The error that bad usage is.

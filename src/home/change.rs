@@ -1,5 +1,5 @@
 //! How a database is changed: by repo-add and repo-remove, in the place where archives are looked at, because they run what they
-//! find, and hosts rarely have them. What comes back is believed by nobody (`database`).
+//! find, and hosts rarely have them; and how one that is compressed is read. What comes back is believed by nobody (`database`).
 
 use std::fs::File;
 use std::io::Read;
@@ -41,8 +41,7 @@ pub fn plain(
     let mut tar = of_files(vec![own]);
     inbox.container.unpack(inbox::FOLDER, &mut tar, by)?;
     let database = inbox.path("database");
-    let script = PLAIN.with([database.as_str(), UNPACKED]);
-    inbox.container.run(&script, by)?;
+    inbox.ask(&PLAIN, &[&database, UNPACKED], by)?;
     inbox.open_file(UNPACKED, by)
 }
 

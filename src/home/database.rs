@@ -1,5 +1,5 @@
 //! A pacman repository's database, read on the host: which packages are in it, and what has changed in it. It is a tar stream
-//! without compression, as this program writes it. Not here: how it is changed (`change`).
+//! without compression, as this program writes it, or as others' is once it was unpacked. Not here: how it is changed (`change`).
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -13,6 +13,9 @@ use crate::text::one_line;
 /// The most that one file in a database may have, in bytes: a list of files, as a rule; and what is said of a package.
 const MAX_FILE: u64 = 64 << 20;
 const MAX_DESC: u64 = 1 << 20;
+
+/// The most packages: what is known of them is held in memory.
+const MAX_PACKAGES: usize = 20_000;
 
 /// How much of a file is read at once, in bytes.
 const PIECE: u64 = 64 << 10;
@@ -93,6 +96,9 @@ impl Database {
                 let package = package.ok_or_else(|| bad(format!("{name} is no package's")))?;
                 database.packages.insert(folder.to_owned(), package);
             }
+            if database.files.len() > MAX_PACKAGES.saturating_mul(2) {
+                return Err(bad(format!("it has more than {MAX_PACKAGES} packages")));
+            }
         }
         Ok(database)
     }
@@ -144,7 +150,12 @@ fn package(desc: &str) -> Option<Package> {
     let mut lines = desc.lines();
     let mut package = Package::default();
     while let Some(field) = lines.next() {
-        let mut value = || lines.next().unwrap_or_default().to_owned();
+        if field.is_empty() {
+            continue;
+        }
+        // They end at an empty line. What stands in them is anybody's, and may look like a field.
+        let values: Vec<&str> = lines.by_ref().take_while(|it| !it.is_empty()).collect();
+        let value = || values.first().copied().unwrap_or_default().to_owned();
         match field {
             "%NAME%" => package.name = value(),
             "%BASE%" => package.base = value(),
@@ -235,6 +246,14 @@ mod tests {
         ] {
             assert!(!is_so(&entries, &wanted), "{what}");
         }
+    }
+
+    #[test]
+    fn what_looks_like_a_field_in_a_value_is_none() {
+        let more = "%DESC%\n%NAME%\nothers\n\n%BASE%\na\n\n";
+        let database = read(&[entry("a", "1-1", more)], &RandomState::new()).unwrap();
+        assert_eq!(database.find("a").map(|it| it.base.as_str()), Some("a"));
+        assert!(database.find("others").is_none());
     }
 
     #[test]

@@ -236,8 +236,10 @@ impl Sink<'_> {
                     return Ok(Rc::default());
                 };
                 let size = packed.len() as u64;
-                let plain = change::plain(self.inbox, &mut packed.as_slice(), size, by)?;
-                Database::read(plain, &RandomState::new()).map(Rc::new)
+                let plain = change::plain(self.inbox, &mut packed.as_slice(), size, by);
+                let read = plain.and_then(|it| Database::read(it, &RandomState::new()));
+                read.map(Rc::new)
+                    .map_err(|error| error.during(format!("the database of {repo}")))
             }
             Home::Folder(home) => home.shelf(self, repo).latest(by),
         }

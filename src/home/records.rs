@@ -203,7 +203,7 @@ mod tests {
         }
         let own = |(name, version): (&str, &str)| -> Own {
             let desc =
-                format!("%FILENAME%\n{name}-{version}\n%NAME%\n{name}\n%VERSION%\n{version}\n");
+                format!("%FILENAME%\n{name}-{version}\n\n%NAME%\n{name}\n\n%VERSION%\n{version}\n");
             let size = desc.len() as u64;
             let path = format!("{name}-{version}/desc");
             (path, size, Box::new(Cursor::new(desc)))

@@ -50,7 +50,7 @@ impl Job<'_, '_> {
         let pkgbuild = self.read_pkgbuild().map_err(at(Step::Version))?;
         let is_same = pkgbuild.names == before.names && pkgbuild.pkgbase == before.pkgbase;
         if !is_same {
-            let why = "it has other names now than before the build";
+            let why = "it has other names now than it had when they were checked";
             return Err(at(Step::Version)(Error::unusable("the PKGBUILD", why)));
         }
         let version = pkgbuild.version().map_err(at(Step::Version))?;

@@ -167,20 +167,26 @@ fn gathered(
     by: Deadline,
 ) -> Result<Gathered> {
     let tip = change.to.as_str();
-    let authored = |range: &str, most: &str| -> Result<Vec<Authored>> {
+    let authored = |range: &str, most: &str| {
         let format = "--format=%as%x00%<(100,trunc)%an%x00%<(100,trunc)%ae%x00%<(300,trunc)%s%x00";
         let args = ["log", most, "--no-show-signature", format, range, "--"];
         // What was counted for has all commits; without it, they are all in the clone, or not wanted.
-        let printed =
-            git(container, HISTORY, args, by).or_else(|_| git(container, CLONE, args, by))?;
-        Ok(parse(&String::from_utf8_lossy(&printed)))
+        let printed = git(container, HISTORY, args, by);
+        match printed.or_else(|_| git(container, CLONE, args, by)) {
+            Ok(printed) => parse(&String::from_utf8_lossy(&printed)),
+            // They may be too long. What they change is shown all the same.
+            Err(error) => vec![Authored {
+                who: "somebody".to_owned(),
+                text: format!("the commits can't be shown: {error}"),
+            }],
+        }
     };
     let (commits, before) = match from {
         Some(from) => {
-            let commits = authored(&format!("{from}..{tip}"), MAX_COMMITS)?;
-            (commits, authored(from.as_str(), "-n1")?.pop())
+            let commits = authored(&format!("{from}..{tip}"), MAX_COMMITS);
+            (commits, authored(from.as_str(), "-n1").pop())
         }
-        None => (authored(tip, "-n1")?, None),
+        None => (authored(tip, "-n1"), None),
     };
     let text = |at: &str| change.text(at, "PKGBUILD");
     let old = from.map_or(String::new(), |it| text(it.as_str()));

@@ -393,7 +393,7 @@ fn a_name_belongs_to_the_first_entry_that_has_it() {
         .reports("built       ticking 1")
         .reports("failed      later 99-1  at version  ")
         .reports("3 built, 0 up to date, 6 failed")
-        .says("it has other names now than before the build");
+        .says("it has other names now than it had when they were checked");
     for name in ["plain", "split", "debug", "base", "late"] {
         let names_both = |line: &str| {
             line.contains(&first) && line.contains(&format!("/{name} branch=main can't have it"))
