@@ -70,7 +70,7 @@ impl<'a> Change<'a> {
             repo,
             from,
             to,
-            files: parse(&String::from_utf8_lossy(&listed)),
+            files: parse(&listed),
             is_cut: listed.len() >= MAX_LISTED,
         })
     }
@@ -81,7 +81,7 @@ impl<'a> Change<'a> {
         let args = ["cat-file", "blob", &name];
         let text = git(self.container, CLONE, args, self.by);
         let text = text.inspect_err(|error| log::debug!("{error}"));
-        String::from_utf8_lossy(&text.unwrap_or_default()).into_owned()
+        text.unwrap_or_default()
     }
 
     /// The path of a file beside the PKGBUILD.
@@ -131,7 +131,7 @@ impl<'a> Change<'a> {
         let vercmp = command(User::Builder, "vercmp", vec!["vercmp", new, old]);
         let compared = self.container.read(&vercmp, self.by);
         let compared = compared.inspect_err(|error| log::debug!("{error}"));
-        compared.is_ok_and(|it| it.trim_ascii() == b"1")
+        compared.is_ok_and(|it| it.trim() == "1")
     }
 }
 
@@ -144,7 +144,7 @@ pub fn git<'g>(
     repository: &'g str,
     args: impl IntoIterator<Item = &'g str>,
     by: Deadline,
-) -> Result<Vec<u8>> {
+) -> Result<String> {
     let mut argv = vec!["git", "--no-replace-objects", "-C", repository];
     argv.extend(args);
     container.read(&command(User::Builder, "git", argv), by)

@@ -163,7 +163,7 @@ pub fn update(container: &Container, settings: &Settings, is_of_base: bool) -> R
         by,
     );
     let owners = match owners {
-        Ok(owners) => String::from_utf8(owners).unwrap_or_default(),
+        Ok(owners) => owners,
         Err(error) if matches!(error.kind, Kind::Exit(_)) => String::new(),
         Err(error) => return Err(error),
     };
@@ -199,7 +199,7 @@ pub fn commit(
     let conf = format!("OPTIONS+=(!debug)\n{}", settings.makepkg_conf);
     log::info!("builder image: {}", SET_UP.doing);
     let carch = container.read(&SET_UP.with([BUILDER, &conf]), by)?;
-    let carch = one_line(String::from_utf8_lossy(&carch).trim(), 50);
+    let carch = one_line(carch.trim(), 50);
     if carch != arch.as_str() {
         log::warn!("the base image's makepkg builds for {carch}, this run is for {arch}");
     }
@@ -223,7 +223,6 @@ pub fn origin(engine: &Engine, container: &Container, builder: &Builder) -> Resu
     let base = engine.image(&builder.base)?;
     let base = base.map_or(builder.base.clone(), |it| it.digest().to_owned());
     let versions = container.read(&MADE_OF.with([]), Deadline::after(PREPARATION))?;
-    let versions = String::from_utf8_lossy(&versions).into_owned();
     let parts = [base.as_str()].into_iter().chain(versions.lines());
     let parts: Vec<String> = parts.map(|it| one_line(it, 300)).collect();
     Ok(parts.join(", "))

@@ -30,6 +30,7 @@ const ENDINGS: [&str; 10] = [
 ];
 
 /// The folder in a container.
+#[derive(Clone, Copy)]
 pub struct Inbox<'a> {
     /// The lock's.
     pub container: &'a Container<'a>,
@@ -177,8 +178,7 @@ impl Inbox<'_> {
         question
             .argv
             .splice(0..0, ["timeout", "-s", "KILL", &seconds]);
-        let printed = self.container.read(&question, by)?;
-        Ok(String::from_utf8_lossy(&printed).into_owned())
+        self.container.read(&question, by)
     }
 }
 

@@ -203,7 +203,6 @@ impl<'e> Sandbox<'e> {
     /// A limit on memory that doesn't hold; those of the script.
     pub fn check_limits(&self, container: &Container, by: Deadline) -> Result<()> {
         let printed = container.read(&LIMITS.with([]), by)?;
-        let printed = String::from_utf8_lossy(&printed).into_owned();
         let mut lines = printed.lines();
         // Another limit is somebody else's, such as that of the service that the engine runs in. Memory is rounded to pages.
         let mut holds = |most: u64, rounding: u64| {

@@ -211,11 +211,11 @@ impl<'e> Container<'e> {
         self.exec(&command, by)
     }
 
-    /// Runs a command to its end and gives what it wrote to its standard output.
+    /// Runs a command to its end and gives the text that it wrote to its standard output.
     ///
     /// # Errors
     /// Those of [`Container::exec`] and [`Exec::rest`].
-    pub fn read(&self, command: &Command, by: Deadline) -> Result<Vec<u8>> {
+    pub fn read(&self, command: &Command, by: Deadline) -> Result<String> {
         self.ask(command, by)?.rest()
     }
 }
@@ -266,11 +266,11 @@ impl Exec<'_> {
         Err(ended_early(&self.doing))
     }
 
-    /// The rest of what the command writes to its standard output, once it has ended.
+    /// The rest of what the command writes to its standard output, once it has ended; what is no text in it is U+FFFD.
     ///
     /// # Errors
     /// Any end but exit code 0, with the last lines of the output; more than a mebibyte of it; an end that is missing.
-    pub fn rest(&mut self) -> Result<Vec<u8>> {
+    pub fn rest(&mut self) -> Result<String> {
         let mut rest = Vec::with_capacity(8192);
         let most = MAX_CAPTURED.saturating_add(BEHIND);
         let mut read = self.take(most).read_to_end(&mut rest).map(drop);
@@ -284,7 +284,8 @@ impl Exec<'_> {
             read = Err(IoError::other(TOO_MUCH));
         }
         self.finish(&rest, read)?;
-        end.map(|_| rest).ok_or_else(|| ended_early(&self.doing))
+        end.ok_or_else(|| ended_early(&self.doing))?;
+        Ok(String::from_utf8_lossy(&rest).into_owned())
     }
 
     /// Tells how the command ended, once its output has: `read` is how that went, `printed` what it wrote to its standard

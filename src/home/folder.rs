@@ -105,7 +105,7 @@ impl Folder {
             repo,
             arch,
             dir: self.dir(repo, arch),
-            inbox: sink.inbox,
+            inbox: &sink.inbox,
             listed: sink.listed,
             secret: RandomState::new(),
         }
@@ -369,7 +369,6 @@ impl Shelf<'_> {
     pub fn lend_archives(&self, container: &Container, packages: &str, by: Deadline) -> Result<()> {
         let ask = WOULD_TAKE.with([self.repo.as_str()].into_iter().chain(packages.lines()));
         let wanted = container.read(&ask, by)?;
-        let wanted = String::from_utf8_lossy(&wanted).into_owned();
         let database = self.read("db", by)?;
         let is_wanted = |name: &str| wanted.lines().any(|it| it == name);
         let mut archives: Vec<Own> = vec![];

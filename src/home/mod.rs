@@ -115,7 +115,7 @@ pub struct Sink<'e> {
     /// Theirs.
     pub arch: &'e Arch,
     /// Where a folder's databases are made.
-    pub inbox: &'e Inbox<'e>,
+    pub inbox: Inbox<'e>,
     /// Whose names are nobody else's.
     pub listed: &'e Listed,
 }
@@ -236,7 +236,7 @@ impl Sink<'_> {
                     return Ok(Rc::default());
                 };
                 let size = packed.len() as u64;
-                let plain = change::plain(self.inbox, &mut packed.as_slice(), size, by);
+                let plain = change::plain(&self.inbox, &mut packed.as_slice(), size, by);
                 let read = plain.and_then(|it| Database::read(it, &RandomState::new()));
                 read.map(Rc::new)
                     .map_err(|error| error.during(format!("the database of {repo}")))
@@ -274,7 +274,7 @@ impl Sink<'_> {
         match self.home {
             Home::Server(home) => {
                 let shelf = self.on_server(home, &source.repo.publish_to);
-                shelf.publish(self.inbox, source.force, archives, note, by)
+                shelf.publish(&self.inbox, source.force, archives, note, by)
             }
             Home::Folder(home) => {
                 let shelf = home.shelf(self, &source.repo.publish_to);

@@ -104,8 +104,7 @@ impl Job<'_, '_> {
         }
         let look = MISSING.with(dependencies.iter().map(String::as_str));
         let missing = self.container.read(&self.in_dir(look), self.by);
-        let missing = missing.map_err(at(Step::Dependencies))?;
-        Ok(String::from_utf8_lossy(&missing).into_owned())
+        missing.map_err(at(Step::Dependencies))
     }
 
     /// Makes what is published to the same repository known to pacman, if there is anything, and what these packages need of

@@ -68,7 +68,7 @@ impl Job<'_, '_> {
         self.line.facts.commit = commit.map(|it| it.to_string());
         exec.goes_on_to(READ.doing);
         let printed = exec.rest().map_err(at(Step::Version))?;
-        pkgbuild::parse(&printed).map_err(at(Step::Version))
+        pkgbuild::parse(printed.as_bytes()).map_err(at(Step::Version))
     }
 
     /// What is known to come after the approved commit, if it was counted: what couldn't be may be by now.
@@ -111,7 +111,7 @@ impl Job<'_, '_> {
     /// Reads the PKGBUILD once more: makepkg writes into it what `pkgver()` has found.
     pub fn read_pkgbuild(&self) -> Result<Pkgbuild> {
         let printed = self.container.read(&self.in_dir(READ.with([])), self.by)?;
-        pkgbuild::parse(&printed)
+        pkgbuild::parse(printed.as_bytes())
     }
 
     /// Brings the history of the clone, which a `pkgver()` may count.

@@ -31,7 +31,6 @@ impl Job<'_, '_> {
         let keys = pkgbuild.keys.iter().map(String::as_str);
         let import = IMPORT_KEYS.with([keyservers].into_iter().chain(keys));
         let missing = self.container.read(&self.in_dir(import), self.by);
-        let missing = missing.map_err(at(Step::Keys))?;
-        Ok(String::from_utf8_lossy(&missing).into_owned())
+        missing.map_err(at(Step::Keys))
     }
 }

@@ -139,7 +139,6 @@ fn downloaded(container: &Container, by: Deadline) -> Result<Gathered> {
     let file = format!("{CLONE}/PKGBUILD");
     let show = command(User::Builder, "cat", vec!["cat", &file]);
     let text = container.read(&show, by)?;
-    let text = String::from_utf8_lossy(&text).into_owned();
     let lines = text.trim_end_matches('\n').split('\n');
     let diff: String = lines.map(|line| format!("+{line}\n")).collect();
     let file = Changed {
@@ -173,7 +172,7 @@ fn gathered(
         // What was counted for has all commits; without it, they are all in the clone, or not wanted.
         let printed = git(container, HISTORY, args, by);
         match printed.or_else(|_| git(container, CLONE, args, by)) {
-            Ok(printed) => parse(&String::from_utf8_lossy(&printed)),
+            Ok(printed) => parse(&printed),
             // They may be too long. What they change is shown all the same.
             Err(error) => vec![Authored {
                 who: "somebody".to_owned(),
@@ -226,7 +225,6 @@ fn shown(container: &Container, change: &Change, by: Deadline) -> Result<Vec<Sho
     let ends = [change.from.as_str(), change.to.as_str()];
     let show = SHOW.with(ends.into_iter().chain(paths));
     let printed = container.read(&show, by)?;
-    let printed = String::from_utf8_lossy(&printed).into_owned();
     let mut fields = printed.split('\0');
     let shown = files.into_iter().map(|file| {
         let (hidden, diff) = match is_asked(&&file) {

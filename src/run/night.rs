@@ -9,7 +9,6 @@ use crate::error::{Kind, Result};
 use crate::home::{Gone, Home, Sink};
 use crate::http::Deadline;
 use crate::image;
-use crate::inbox::Inbox;
 use crate::job::{self, Builds, Handover, Task};
 use crate::known::{Glance, Known};
 use crate::list::Repo;
@@ -19,7 +18,6 @@ use crate::owners::{Listed, Owners};
 use crate::queue::{Queue, Until};
 use crate::report::{Line, Outcome, Summary};
 use crate::screen;
-use crate::words::Arch;
 use crate::workshop::Workshop;
 
 /// How long it may take to remove packages of one repository that have gone from the list, or to say what couldn't be built.
@@ -121,8 +119,7 @@ impl Night<'_> {
         self.workshop.is_used |= self.uses_the_workshop();
         while let Some(due) = self.queue.next(0) {
             screen::begin("looking".to_owned(), &due.repo.name());
-            let inbox = &self.workshop.inbox();
-            let sink = &sink(&self.home, &self.listed, self.workshop.arch, inbox);
+            let sink = &sink(&self.home, &self.listed, &self.workshop);
             let base = due.has_to_wait.then_some(self.workshop.base.as_str());
             let by = Deadline::after(self.settings.builds.timeout);
             let owners = &mut self.handover.owners;
@@ -232,14 +229,13 @@ impl Night<'_> {
         self.workshop.is_used |= self.uses_the_workshop();
         let (workshop, repo) = (&self.workshop, &due.repo);
         log::info!("{} for the repository {}", repo.name(), repo.publish_to);
-        let inbox = &workshop.inbox();
         let builder = workshop.builder.as_ref();
         let builds = Builds {
             sandbox: workshop.sandbox,
             base: workshop.base_of_builds(),
             is_up_to_date: builder.is_some_and(|it| it.is_up_to_date),
             origin: &self.origin,
-            sink: &sink(&self.home, &self.listed, workshop.arch, inbox),
+            sink: &sink(&self.home, &self.listed, workshop),
             settings: &self.settings.builds,
         };
         let task = Task {
@@ -268,8 +264,7 @@ impl Night<'_> {
     /// Looks at what other shards, if there are any, have published to where an entry is to be published: only what comes after that is
     /// a reason to try it.
     fn look_at_others(&self, others: &mut Option<Others>, due: &Due) {
-        let inbox = &self.workshop.inbox();
-        let sink = &sink(&self.home, &self.listed, self.workshop.arch, inbox);
+        let sink = &sink(&self.home, &self.listed, &self.workshop);
         if let Some(others) = others {
             others.look(&due.repo, sink);
         }
@@ -284,15 +279,13 @@ impl Night<'_> {
             return Ok(false);
         };
         let lacking: Vec<&Repo> = self.queue.lacking().map(|(due, _)| &*due.repo).collect();
-        let inbox = &self.workshop.inbox();
-        let sink = &sink(&self.home, &self.listed, self.workshop.arch, inbox);
+        let sink = &sink(&self.home, &self.listed, &self.workshop);
         others.publish_for(&lacking, sink, || lock::must_be_held(&self.workshop.lock))
     }
 
     /// Says, and removes, what no entry makes any more, and tells whoever looks at the packages what became of the entries.
     fn end(&self, summary: &mut Summary) -> Result<()> {
-        let inbox = &self.workshop.inbox();
-        let sink = &sink(&self.home, &self.listed, self.workshop.arch, inbox);
+        let sink = &sink(&self.home, &self.listed, &self.workshop);
         let is_all = self.settings.list.what.is_empty() && self.settings.shard.is_none();
         let is_whole = is_all && !self.settings.builds.dry_run;
         let prune = self.settings.prune && is_whole;
@@ -307,11 +300,11 @@ impl Night<'_> {
     }
 }
 
-fn sink<'s>(home: &'s Home, listed: &'s Listed, arch: &'s Arch, inbox: &'s Inbox<'s>) -> Sink<'s> {
+fn sink<'s>(home: &'s Home, listed: &'s Listed, workshop: &'s Workshop) -> Sink<'s> {
     Sink {
         home,
-        arch,
-        inbox,
+        arch: workshop.arch,
+        inbox: workshop.inbox(),
         listed,
     }
 }

@@ -51,7 +51,7 @@ fn exit_codes_and_output_are_those_of_the_command() {
     let container = start(&engine, None);
     let script = |script: &str| container.read(&sh(&["bash", "-c", script]), deadline);
 
-    assert_eq!(script("echo out; echo err >&2").unwrap(), b"out\n");
+    assert_eq!(script("echo out; echo err >&2").unwrap(), "out\n");
     let error = script("echo out; echo err >&2; exit 3")
         .unwrap_err()
         .to_string();

@@ -51,7 +51,7 @@ fn pacmans_sandbox_is_in_use_where_a_plain_container_refuses_it() {
     let soon = Deadline::after(Duration::from_secs(60));
     let printed = container.read(&command(User::Root, "pacman", update.to_vec()), soon);
     drop(container);
-    let said = String::from_utf8_lossy(&printed.unwrap()).into_owned();
+    let said = printed.unwrap();
     assert!(
         said.contains("filesystem access has been restricted"),
         "{said}"
