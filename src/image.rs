@@ -154,7 +154,11 @@ pub fn update(container: &Container, settings: &Settings, is_of_base: bool) -> R
         container.run(&MIRROR.with([mirror]), by)?;
     }
     let list = command(User::Root, "listing the packages", vec!["pacman", "-Q"]);
-    let before = container.read(&list, by)?;
+    // A base image comes without databases, and pacman may find that odd.
+    let before = match is_of_base {
+        true => String::new(),
+        false => container.read(&list, by)?,
+    };
     // What packages are signed with comes before the packages: an old keyring doesn't know the keys of new ones. No
     // package owns that folder on a distribution without signatures.
     let owners = ["pacman", "-Qqo", "/usr/share/pacman/keyrings/"];
