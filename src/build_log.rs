@@ -103,7 +103,7 @@ impl BuildLog {
         }
     }
 
-    /// Ends it. One of something that was up to date is removed; of the others of its entry, the last ten stay.
+    /// Ends it. One that nobody wants, as nothing was built, is removed; of the others of its entry, the last ten stay.
     pub fn end(self, is_wanted: bool) -> Option<PathBuf> {
         let log = self.written();
         let ended = match is_wanted {

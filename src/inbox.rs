@@ -1,4 +1,4 @@
-//! The place where archives are looked at: a folder in the lock's container, in which no stranger's code ever ran. What
+//! The place where archives are looked at: a folder in the workshop's container, in which no stranger's code ever ran. What
 //! makepkg left is carried there as bytes, by the engine and us, and is listed, checked and sent from there, so what was
 //! checked is what is sent. Not here: what an archive has to be (`archive`).
 
@@ -32,7 +32,7 @@ const ENDINGS: [&str; 10] = [
 /// The folder in a container.
 #[derive(Clone, Copy)]
 pub struct Inbox<'a> {
-    /// The lock's.
+    /// The workshop's: the lock's, or what has taken its place.
     pub container: &'a Container<'a>,
 }
 
@@ -168,7 +168,7 @@ impl Inbox<'_> {
         Ok(names.iter().filter(is_official).collect())
     }
 
-    /// What a script of the checker's prints. It is ended with us.
+    /// What a script of the checker's prints. It is ended when our time is up.
     ///
     /// # Errors
     /// Those of the script.

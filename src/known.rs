@@ -146,7 +146,7 @@ impl Known {
     }
 }
 
-/// The failure that an entry waits after with this base image, if its commit is still the same.
+/// The failure that an entry waits after with this base image, if nothing else has changed.
 fn waiting<'s>(seen: &'s Seen, base: Option<&str>) -> Option<&'s Waiting> {
     let base = base?;
     seen.waiting.as_ref().filter(|it| it.holds(base))

@@ -1,5 +1,5 @@
 //! The lock: a container with a fixed name that a run holds as long as it lives, so that an engine has one run at a time, or one
-//! of each shard. Not here: what is done in it, which is the preparation of the builder image (`image`).
+//! of each shard. Not here: what is done in it (`workshop`).
 
 use std::thread;
 use std::time::Duration;

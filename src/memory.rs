@@ -1,6 +1,6 @@
 //! What is remembered from run to run, in the file that `--state` names: of each entry the commit that was looked at and what it
-//! made, and what failed. It may be lost, or wrong, with no harm but time: what is published is asked of whoever has it, and
-//! nothing here is believed for longer than a week, but for whose a name is. Not here: what a folder remembers of its packages (`home::records`).
+//! made, and what failed. It may be lost, or wrong, with no harm but time, and but for whose a name on a server is: what is published
+//! is asked of whoever has it, and nothing else here is believed for longer than a week. Not here: what a folder remembers of its packages (`home::records`).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,6 +28,8 @@ pub struct Memory {
     path: Option<PathBuf>,
     arch: Arch,
     text: Text,
+    /// When the run began, in seconds since 1970.
+    begun: u64,
     /// Whether it has to be written.
     is_changed: bool,
 }
@@ -137,6 +139,7 @@ impl Memory {
             path,
             arch: arch.clone(),
             text: text.ok().flatten().unwrap_or_default(),
+            begun: since_1970(),
             is_changed: false,
         }
     }
@@ -243,8 +246,10 @@ impl Memory {
             }
             Outcome::Failed(failure) if failure.may_wait() && !is_forced => {
                 let tries = seen.waiting.as_ref().map_or(0, |it| it.tries);
+                // A build that takes hours to fail is tried on the next night, too, as days count from when runs begin.
+                let time = self.begun;
                 seen.waiting = Failed::of(line).map(|failed| Waiting {
-                    failed,
+                    failed: Failed { time, ..failed },
                     tries: tries.saturating_add(1),
                     base: base.to_owned(),
                 });

@@ -30,7 +30,7 @@ pub struct Settings {
 /// The header that the key goes into.
 const KEY: &str = "X-Api-Key";
 
-/// The variables that it comes from, which a command of the user's doesn't get to see.
+/// The variables that it comes from, which a command of the user's isn't given.
 pub const KEY_VARIABLES: [&str; 2] = ["VIETER_API_KEY", "VIETER_API_KEY_FILE"];
 
 /// How long the server may take to be connected to; to take, or to send, the next bytes, such as the first ones of an

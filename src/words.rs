@@ -57,7 +57,7 @@ words! {
         matches!(text.len(), 40 | 64) && is_all(text, |it| it.is_ascii_hexdigit())
     };
 
-    /// The name of a run, which no other has: the value of the label that all of its containers and images bear. What is
+    /// The name of a run, which no other has: the value of the label that all of its containers bear. What is
     /// read from the engine may be anybody's label, so any text is one.
     RunId, "a run", |_| true;
 }

@@ -2,8 +2,8 @@
 //!
 //! Its first process becomes `cat` on a standard input that we hold open and never write to. When we let go, whether
 //! by dropping the value or by being killed, the kernel closes the connection, the engine closes the input,
-//! `cat` ends, and the engine removes the container. So there is nothing to clean up after `kill -9`, and no
-//! signal handler. All work happens in execs, each with an exit code of its own.
+//! `cat` ends, and the engine removes the container. So there is no signal handler, and nothing to clean up after `kill -9` but
+//! a container that wasn't started yet. All work happens in execs, each with an exit code of its own.
 
 use std::io::{Error as IoError, Read, Result as IoResult};
 

@@ -94,7 +94,7 @@ impl Engine {
         &self.http.name
     }
 
-    /// Whether the last request got no answer. Cleaning up is for an engine that answers, or each request of it would be
+    /// Whether the last request got no answer, though it had time. Cleaning up is for an engine that answers, or each request of it would be
     /// waited for.
     pub fn is_silent(&self) -> bool {
         self.is_silent.load(Ordering::Relaxed)

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::text::one_line;
 
-/// The label that every container and image of ours bears; its value names the run.
+/// The label that every container and image of ours bears. Its value names the run; on an image it is its own name, so that what is
+/// made of it, and inherits the label, is told from ours.
 pub const RUN_LABEL: &str = "vieter.run";
 
 /// The label of our images that says which comment they have. What is made of one has the label as well, and no such comment.
@@ -293,7 +294,7 @@ pub struct ContainerSummary {
     pub image: String,
     /// Its own and its image's.
     pub labels: Option<Labels>,
-    /// Its names, each with a slash before it.
+    /// Its names; some engines put a slash before each.
     pub names: Vec<String>,
     /// `running`, `created` and others.
     pub state: String,
@@ -309,8 +310,6 @@ pub struct ImageSummary {
     pub id: String,
     /// Its names, each with a tag; `<none>:<none>` for one that has lost them.
     pub repo_tags: Option<Vec<String>>,
-    /// Its own.
-    pub labels: Option<Labels>,
 }
 
 /// The `filters` of the lists and of the events: what is looked at, and which values it may have.

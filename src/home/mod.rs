@@ -114,7 +114,7 @@ pub struct Sink<'e> {
     pub home: &'e Home,
     /// Theirs.
     pub arch: &'e Arch,
-    /// Where a folder's databases are made.
+    /// Where archives are looked at, and databases unpacked and made.
     pub inbox: Inbox<'e>,
     /// Whose names are nobody else's.
     pub listed: &'e Listed,

@@ -1,5 +1,6 @@
 //! How packages come into a folder, and go. The order is what makes it safe to be killed at any moment: what the database names
-//! is there, complete, before it does, and what it doesn't name any more goes afterwards.
+//! is there, complete, before it does (but for what had vanished, whose new sum comes first), and what it doesn't name any more goes
+//! afterwards.
 
 use std::fs::File;
 

@@ -24,7 +24,7 @@ pub enum Step {
     Keys,
     /// The PKGBUILD's names and version, `pkgver()` included.
     Version,
-    /// Whether that version is published.
+    /// Whether that version is published, and its names are nobody else's.
     Check,
     /// The packages that the build needs.
     Dependencies,

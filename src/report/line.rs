@@ -152,7 +152,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// Of a repository that was never looked at, of this URL.
+    /// Of a repository that nothing is known of but its URL; or of whatever else is called so.
     pub fn untouched(url: String, outcome: Outcome) -> Line {
         Line {
             name: url.clone(),

@@ -193,7 +193,8 @@ impl Night<'_> {
             // All of its tries share the time limit.
             let has_time = line.took < settings.timeout;
             if line.needs_newer_image() {
-                self.queue.put_back(due);
+                let spent = line.took;
+                self.queue.put_back(Due { spent, ..due });
                 self.get_ready(true)?;
             } else if line.lacks_dependencies() && has_time {
                 let why = "its dependencies can't be installed yet; again after the others";

@@ -40,8 +40,8 @@ fetch_approved() {
     git fetch --quiet "${unshallow[@]}" --no-tags --no-recurse-submodules origin '+refs/heads/*:refs/remotes/origin/*' >&2
 }
 
-# How many commits the branch has that the approved one hasn't. That needs the commits, and nothing of what is in them, and is worth a
-# minute of the repository's time.
+# How many commits the branch has that the approved one hasn't. That needs the commits, and nothing of what is in them, and is worth two
+# minutes of the repository's time.
 count_commits() {
     local history=$repo
     if is_shallow; then
