@@ -83,15 +83,23 @@ fn take_name<'e>(
             Err(error) => error,
         };
         let is_taken = error.kind == Kind::NameTaken;
-        match clear(sandbox.engine, name, give_up_at, start) {
-            // Podman says nothing but 500 of a name that is taken.
-            Ok(true) => (),
-            // Whoever had it has just gone, or is about to come.
-            Ok(false) if is_taken && !give_up_at.has_passed() => thread::sleep(PAUSE),
-            Ok(false) if is_taken => return Err(error.of_kind(Kind::Busy)),
+        let somebody_had_it = match clear(sandbox.engine, name, give_up_at, start) {
+            Ok(somebody_had_it) => somebody_had_it,
             Err(why) if is_taken || why.kind == Kind::Busy => return Err(why),
-            _ => return Err(error),
+            Err(_) => return Err(error),
+        };
+        // Podman says nothing but 500 of a name that is taken.
+        if somebody_had_it {
+            continue;
         }
+        if !is_taken {
+            return Err(error);
+        }
+        // Whoever had it has just gone, or is about to come.
+        if give_up_at.has_passed() {
+            return Err(error.of_kind(Kind::Busy));
+        }
+        thread::sleep(PAUSE);
     }
 }
 

@@ -11,14 +11,19 @@ use crate::text::one_line;
 use crate::words::PackageName;
 
 impl Job<'_, '_> {
-    /// Takes the PKGBUILD's names for this entry, and tells whether its version of each of its packages is published.
-    pub fn is_up_to_date(&mut self, pkgbuild: &Pkgbuild) -> Result<bool, Failure> {
+    /// Takes the PKGBUILD's names for this entry.
+    pub fn take_names(&mut self, pkgbuild: &Pkgbuild) -> Result<(), Failure> {
         let version = pkgbuild.version().map_err(at(Step::Version))?;
         self.note_name(pkgbuild, &version);
-        self.claim(pkgbuild).map_err(at(Step::Version))?;
+        self.claim(pkgbuild).map_err(at(Step::Version))
+    }
+
+    /// Whether the PKGBUILD's version of each of its packages is published, and isn't to be published once more.
+    pub fn is_up_to_date(&self, pkgbuild: &Pkgbuild) -> Result<bool, Failure> {
         if self.builds.settings.force {
             return Ok(false);
         }
+        let version = pkgbuild.version().map_err(at(Step::Version))?;
         let (sink, repo) = (self.builds.sink, &self.task.repo.publish_to);
         for name in &pkgbuild.names {
             let has = sink.has(repo, name, &version, Tries::new(A_FEW, self.by));

@@ -33,11 +33,10 @@ impl Job<'_, '_> {
         };
         let mut exec = begin(wanted, approved.as_ref(), counted)?;
         if !self.task.is_last {
-            match self.builds.new_container(self.by) {
-                Ok(container) => self.handover.waiting = Some(container),
-                // If it can't be, that is said when it is needed.
-                Err(error) => log::debug!("{error}"),
-            }
+            // If it can't be, that is said when it is needed.
+            let started = self.builds.new_container(self.by);
+            let started = started.inspect_err(|error| log::debug!("{error}"));
+            self.handover.waiting = started.ok();
         }
         let mut brought = Brought::read(&mut exec).map_err(at(Step::Clone))?;
         if let (Some(approvals), Some(approved)) = (approvals, &approved) {

@@ -207,6 +207,7 @@ impl Job<'_, '_> {
             self.update_pkgver(&pkgbuild)?;
             pkgbuild = self.read_pkgbuild().map_err(at(Step::Version))?;
         }
+        self.take_names(&pkgbuild)?;
         if self.is_up_to_date(&pkgbuild)? {
             return Ok(Outcome::UpToDate);
         }
@@ -223,6 +224,7 @@ impl Job<'_, '_> {
             // The sources were prepared without them, and the version may depend on them, too.
             self.prepare_again()?;
             pkgbuild = self.read_again(&pkgbuild)?;
+            self.take_names(&pkgbuild)?;
             if self.is_up_to_date(&pkgbuild)? {
                 return Ok(Outcome::UpToDate);
             }
