@@ -40,7 +40,7 @@ pub struct Looker {
     anybody: Agent,
     /// Asks whomever a stranger's PKGBUILD names: not what is near us, as we aren't in the network that builds are in.
     outside: Agent,
-    /// The hosts that didn't answer once: a list may have a thousand entries there.
+    /// The servers that didn't answer once: a list may have a thousand entries there.
     silent: RefCell<HashSet<String>>,
 }
 
@@ -117,9 +117,11 @@ impl Looker {
 
     /// Asks a Git server which commit a reference of a repository has, unless it was silent before.
     fn ask(&self, agent: &Agent, url: &str, reference: &str, by: Deadline) -> Option<Commit> {
-        let host = host(url)?;
-        let is_http = url.starts_with("https://") || url.starts_with("http://");
-        if !is_http || url.contains(['@', '?', '#']) || self.silent.borrow().contains(&host) {
+        let uri: Uri = url.parse().ok()?;
+        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+        // Its port as well, as a stranger's source may be at another one.
+        let server = format!("{}://{}", uri.scheme_str()?, uri.authority()?);
+        if !is_http || url.contains(['@', '?', '#']) || self.silent.borrow().contains(&server) {
             return None;
         }
         // Not its fault if the others have left it less.
@@ -133,13 +135,14 @@ impl Looker {
                 find(answer.into_body().into_reader().take(MAX_REFS), reference)
             }
             Ok(answer) => Err(IoError::other(format!("answered {}", answer.status()))),
+            Err(ureq::Error::HostNotFound) => Err(IoError::other("it is near, or nowhere")),
             Err(error) => Err(IoError::new(ErrorKind::NotConnected, error)),
         };
         if let Err(error) = &found {
             log::debug!("{}", one_line(&format!("{url}: {error}"), 500));
             let is_silent = error.kind() == ErrorKind::NotConnected || by.has_passed();
             if has_time && is_silent {
-                self.silent.borrow_mut().insert(host);
+                self.silent.borrow_mut().insert(server);
             }
         }
         found.ok()?

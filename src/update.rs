@@ -13,7 +13,7 @@ const VERSION: [&str; 3] = ["epoch", "pkgver", "pkgrel"];
 
 /// What may carry the version in a .SRCINFO, as a PKGBUILD puts it there itself.
 const WITH_VERSION: &str =
-    "source provides conflicts replaces noextract depends makedepends optdepends";
+    "source provides conflicts replaces noextract depends makedepends checkdepends optdepends";
 
 /// An update, and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]

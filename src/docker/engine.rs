@@ -164,6 +164,10 @@ impl Engine {
         let created = self.create(&format!("/containers/create{query}"), config, by);
         created.map_err(|error| match error.kind {
             Kind::Status(409) => error.of_kind(Kind::NameTaken),
+            // Podman's word for it.
+            Kind::Status(500) if error.to_string().contains("already in use") => {
+                error.of_kind(Kind::NameTaken)
+            }
             _ => error,
         })
     }

@@ -263,8 +263,8 @@ mod tests {
         let twice = [entry("a", "1-1", ""), entry("a", "1-1", "")];
         assert!(read(&twice, &secret).is_err());
         for (path, text) in [
-            ("desc", "%NAME%\na\n%VERSION%\n1\n%FILENAME%\nf\n"),
-            ("a/desc", "%NAME%\na\n%VERSION%\n1\n%FILENAME%\n../f\n"),
+            ("desc", "%NAME%\na\n\n%VERSION%\n1\n\n%FILENAME%\nf\n"),
+            ("a/desc", "%NAME%\na\n\n%VERSION%\n1\n\n%FILENAME%\n../f\n"),
             ("a/desc", "%NAME%\na\n"),
         ] {
             let entry = vec![(path.to_owned(), text.to_owned())];

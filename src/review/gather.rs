@@ -10,7 +10,7 @@ use crate::approvals::Approvals;
 use crate::bring::{self, Brought, Wanted, path};
 use crate::change::{Change, Changed, git};
 use crate::docker::{Container, Engine};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::http::Deadline;
 use crate::image::kept_name;
 use crate::list::{Repo, RepoKind};
@@ -170,8 +170,11 @@ fn gathered(
         let format = "--format=%as%x00%<(100,trunc)%an%x00%<(100,trunc)%ae%x00%<(300,trunc)%s%x00";
         let args = ["log", most, "--no-show-signature", format, range, "--"];
         // What was counted for has all commits; without it, they are all in the clone, or not wanted.
-        let printed = git(container, HISTORY, args, by);
-        match printed.or_else(|_| git(container, CLONE, args, by)) {
+        let printed = match git(container, HISTORY, args, by) {
+            Err(error) if matches!(error.kind, Kind::Exit(_)) => git(container, CLONE, args, by),
+            printed => printed,
+        };
+        match printed {
             Ok(printed) => parse(&printed),
             // They may be too long. What they change is shown all the same.
             Err(error) => vec![Authored {

@@ -120,7 +120,7 @@ impl Night<'_> {
         while let Some(due) = self.queue.next(0) {
             screen::begin("looking".to_owned(), &due.repo.name());
             let sink = &sink(&self.home, &self.listed, &self.workshop);
-            let base = due.has_to_wait.then_some(self.workshop.base.as_str());
+            let base = due.has_to_wait.then_some(self.workshop.base_of_builds());
             let by = Deadline::after(self.settings.builds.timeout);
             let owners = &mut self.handover.owners;
             match self.known.glance(&due.repo, base, sink, owners, by) {
