@@ -119,12 +119,16 @@ pub fn masked(text: &str) -> String {
 
 /// The beginning of what follows a `://`, as far as a password's `@` may stand in it.
 fn may_be_secret(part: &str) -> &str {
+    // Whatever white space is shown as an escape doesn't end a password, as its escape wouldn't.
+    let is_shown = |c: char| "\r\t".contains(c) || !c.is_control() && !is_invisible(c);
     let until = |ends: &str| {
-        let is_end = |c: char| c.is_whitespace() || ends.contains(c);
+        let is_end = |c: char| c.is_whitespace() && is_shown(c) || ends.contains(c);
         part.split(is_end).next().unwrap_or(part)
     };
-    // Quotes stand around a URL, as a rule.
-    let (quoted, authority, word) = (until("/?#\"'\\"), until("/?#"), until(""));
+    // Quotes stand around a URL, as a rule, and escapes begin with what ends it, too.
+    let quoted = until("/?#\"'\\");
+    let quoted = quoted.split(char::is_whitespace).next().unwrap_or(quoted);
+    let (authority, word) = (until("/?#"), until(""));
     let port = quoted.split_once(':').map_or("", |(_, port)| port);
     if port.bytes().all(|it| it.is_ascii_digit()) || quoted.starts_with('[') {
         return quoted;
