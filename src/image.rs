@@ -144,7 +144,8 @@ fn read(
     })
 }
 
-/// Brings the packages of a container up to date, which is of the base image, or of the kept one. Tells whether anything has come.
+/// Brings the packages of a container up to date, which is of the base image, or of the kept one. Tells whether
+/// anything has come, which is so in a container of the base image.
 ///
 /// # Errors
 /// The first command that fails, with its output; those of the engine.
@@ -184,7 +185,7 @@ pub fn update(container: &Container, settings: &Settings, is_of_base: bool) -> R
     let update = "pacman -Syu --needed --noconfirm base-devel git".split(' ');
     let doing = "pacman -Syu base-devel git";
     step(container, doing, update.collect(), by)?;
-    Ok(container.read(&list, by)? != before)
+    Ok(is_of_base || container.read(&list, by)? != before)
 }
 
 /// Makes the last changes to a container and makes the builder image of it. `base` is the id of the base image.

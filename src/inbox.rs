@@ -2,7 +2,6 @@
 //! makepkg left is carried there as bytes, by the engine and us, and is listed, checked and sent from there, so what was
 //! checked is what is sent. Not here: what an archive has to be (`archive`).
 
-use std::fs::File;
 use std::io::Read;
 
 use crate::docker::Container;
@@ -133,22 +132,12 @@ impl Inbox<'_> {
         format!("{FOLDER}/{name}")
     }
 
-    /// Puts files of the host's into it, under these names: empty ones for those that aren't there, as another repository's may
-    /// be called so in there.
+    /// Puts what the host has into it, under these names.
     ///
     /// # Errors
     /// Those of the request and of the files.
-    pub fn put(&self, files: Vec<(&str, Option<File>)>, by: Deadline) -> Result<()> {
-        let own = |(name, file): (&str, Option<File>)| -> Result<Own> {
-            let Some(file) = file else {
-                return Ok((name.to_owned(), 0, Box::new(std::io::empty())));
-            };
-            let data = file.metadata();
-            let data = data.map_err(|error| Error::unusable(name, error))?;
-            Ok((name.to_owned(), data.len(), Box::new(file)))
-        };
-        let own: Result<Vec<Own>> = files.into_iter().map(own).collect();
-        self.container.unpack(FOLDER, &mut of_files(own?), by)
+    pub fn put(&self, files: Vec<Own>, by: Deadline) -> Result<()> {
+        self.container.unpack(FOLDER, &mut of_files(files), by)
     }
 
     /// Those of the names that are official: those of packages of the base image's own repositories, or of something

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 use crate::list::{Entry, Repo};
+use crate::pkgbuild::debug_of;
 use crate::text::{masked, one_line};
 use crate::words::{PackageName, RepoName};
 
@@ -90,7 +91,7 @@ pub struct Owners {
 
 /// All names that a PKGBUILD with these packages takes: those of its packages, its pkgbase, and that of the debug package.
 pub fn names_of(pkgbase: &str, names: &[String]) -> Vec<String> {
-    let others = [pkgbase.to_owned(), format!("{pkgbase}-debug")];
+    let others = [pkgbase.to_owned(), debug_of(pkgbase)];
     names.iter().cloned().chain(others).collect()
 }
 

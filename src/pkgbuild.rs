@@ -43,8 +43,13 @@ impl Pkgbuild {
 
     /// What makepkg calls the package with the debug symbols of all of them.
     pub fn debug(&self) -> String {
-        format!("{}-debug", self.pkgbase)
+        debug_of(self.pkgbase.as_str())
     }
+}
+
+/// What makepkg calls the package with the debug symbols of all that this pkgbase makes.
+pub fn debug_of(pkgbase: &str) -> String {
+    format!("{pkgbase}-debug")
 }
 
 /// Takes what `scripts/read.sh` prints.

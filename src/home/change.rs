@@ -2,14 +2,14 @@
 //! find, and hosts rarely have them; and how one that is compressed is read. What comes back is believed by nobody (`database`).
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 
 use crate::archive::Archive;
 use crate::error::{Error, Result};
 use crate::http::Deadline;
-use crate::inbox::{self, Inbox};
+use crate::inbox::Inbox;
 use crate::sandbox::{DATABASE, PLAIN};
-use crate::tar::{Own, of_files};
+use crate::tar::Own;
 use crate::words::PackageName;
 
 /// Where the checker makes new ones, in the lock's container.
@@ -38,8 +38,7 @@ pub fn plain(
     by: Deadline,
 ) -> Result<impl Read + use<>> {
     let own: Own = ("database".to_owned(), size, Box::new(compressed));
-    let mut tar = of_files(vec![own]);
-    inbox.container.unpack(inbox::FOLDER, &mut tar, by)?;
+    inbox.put(vec![own], by)?;
     let database = inbox.path("database");
     inbox.ask(&PLAIN, &[&database, UNPACKED], by)?;
     inbox.open_file(UNPACKED, by)
@@ -51,7 +50,16 @@ pub fn plain(
 /// What repo-add or repo-remove says; those of the engine.
 pub fn change(inbox: &Inbox, old: [Option<File>; 2], change: &Change, by: Deadline) -> Result<()> {
     let [files, database] = old;
-    inbox.put(vec![("files", files), ("database", database)], by)?;
+    // Empty ones for those that aren't there, as another repository's may be called so in there.
+    let own = |name: &str, file: Option<File>| -> Result<Own> {
+        let Some(file) = file else {
+            return Ok((name.to_owned(), 0, Box::new(io::empty())));
+        };
+        let data = file.metadata();
+        let data = data.map_err(|error| Error::unusable(name, error))?;
+        Ok((name.to_owned(), data.len(), Box::new(file)))
+    };
+    inbox.put(vec![own("files", files)?, own("database", database)?], by)?;
     let mut args = vec![inbox.path(""), FOLDER.to_owned()];
     match change {
         Change::Add(archives) => {
