@@ -252,6 +252,11 @@ fn a_part_that_is_killed_with_the_builder_image_gives_it_free() {
 #[test]
 fn one_name_that_two_parts_publish_at_once_is_what_an_old_server_hangs_over() {
     let world = World::new();
+    // No run sweeps after those that are killed here, so they mustn't replace the builder image that an earlier test has kept.
+    world.package("quick", &trivial("quick"));
+    world.build(&[]).exits(0);
+    world.server.clear_list();
+    world.server.take_requests();
     for entry in [named(&world, "first", 1), named(&world, "second", 2)] {
         world.package(&entry, &trivial("same"));
     }
@@ -263,7 +268,7 @@ fn one_name_that_two_parts_publish_at_once_is_what_an_old_server_hangs_over() {
     let (containers, _) = left_behind();
     parts.into_iter().for_each(Background::kill);
     drop(held);
-    assert_eq!(world.server.accepted(), <[String; 0]>::default());
+    assert_eq!(world.server.accepted(), ["quick 1.0-1"]);
     let posts = world.server.take_requests();
     let posts = posts.iter().filter(|it| it.starts_with("POST"));
     // And nobody has sent it again to a server that doesn't answer.
