@@ -52,7 +52,7 @@ pub enum Kind {
     Waits,
     /// No commit of an entry is approved, or the one that is isn't there.
     Held,
-    /// A name is another entry's.
+    /// A name is another entry's. It is told as such, and doesn't wait for another night, as [`Kind::Unusable`] may.
     Anothers,
     /// Something that came from outside (the list, a PKGBUILD, an answer) is not what it has to be.
     Unusable,

@@ -1,6 +1,6 @@
 //! `vieter build` prepares an Arch builder image with Docker or Podman, and builds each Git repository of a list in a container of its
 //! own, into a folder or for a Vieter server. The program is `main.rs`; this library is what it is made of, from
-//! the top floor ([`run`]) down to the ground. What is above knows what is below.
+//! the top floor ([`run`]) down to the ground. As a rule what is above knows what is below.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 #![cfg_attr(test, allow(clippy::indexing_slicing))]

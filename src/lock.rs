@@ -188,7 +188,7 @@ pub fn must_be_held(lock: &Container) -> Result<()> {
     }
 }
 
-/// Says whether a run of this shard, or of the whole list, is on.
+/// Says whether a run is on that would have this lock: of this shard, or, without one, of the whole list.
 ///
 /// # Errors
 /// [`Kind::Busy`] if one is; a container of that name that isn't ours; those of the engine.

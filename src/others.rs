@@ -27,6 +27,7 @@ const NAMED: usize = 5;
 /// The pacman repositories that the others publish to, as they were when they were looked at last.
 pub struct Others {
     patience: Duration,
+    /// When a change was seen last, or the first build began.
     changed: Instant,
     databases: HashMap<RepoName, u64>,
 }

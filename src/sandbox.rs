@@ -35,12 +35,12 @@ pub struct Settings {
 /// Who a command in a container runs as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum User {
-    /// For pacman, what prepares the image, and the inbox: never for a repository's code. But the install scripts of
+    /// For pacman, what prepares the image, the inbox, and reading what the engine limits: never for a repository's code. But the install scripts of
     /// packages are run by pacman.
     Root,
     /// The build user: all that comes from a repository.
     Builder,
-    /// Who looks into archives, in the lock's container: nobody else's files can be written by it.
+    /// Who looks into archives, changes databases, and asks pacman for names: nobody else's files can be written by it.
     Checker,
 }
 

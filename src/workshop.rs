@@ -22,7 +22,8 @@ pub struct Workshop<'e> {
     pub arch: &'e Arch,
     /// The container that has taken the place of the lock's.
     pub own: Option<Container<'e>>,
-    /// Whether something was looked at in the one that counts.
+    /// Whether something is, or was, looked at in the container, so that no image is made of it; or the kept image is a newer one
+    /// than the container's.
     pub is_used: bool,
     /// The id of the base image.
     pub base: String,

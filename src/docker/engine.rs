@@ -271,7 +271,7 @@ impl Engine {
     }
 
     /// Takes a name from an image, which removes it with its last name; an id removes it at once. Its parents
-    /// stay, nameless or not: they aren't ours (`DELETE /images/{name}`).
+    /// stay, nameless or not: they may be somebody else's (`DELETE /images/{name}`).
     ///
     /// # Errors
     /// Those of the request, except 404.

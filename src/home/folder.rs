@@ -115,8 +115,8 @@ impl Folder {
         self.0.dir.join(repo.as_str()).join(arch.as_str())
     }
 
-    /// The packages that no entry of the list makes any more: theirs isn't there, or makes others by what it has claimed, and no
-    /// other has claimed them, as one does that is the same with another URL.
+    /// The packages that no entry of the list makes any more: their own entry has left the list, or was read and makes others, and no
+    /// entry has claimed their names in this run, as one does that is the same with another URL.
     ///
     /// # Errors
     /// Records that can't be read.

@@ -17,10 +17,10 @@ use crate::text::Output;
 /// The folder beside the files' places, on the same file system.
 const FOLDER: &str = ".vieter";
 
-/// The most that it may take for a file.
+/// The most that the sign command may take for a file.
 const SIGNING: Duration = Duration::from_secs(60);
 
-/// How often it is looked whether that command has ended.
+/// How often it is looked whether the sign command has ended.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Where files wait. Dropping it removes what was not placed.

@@ -24,7 +24,7 @@ pub enum Step {
     Keys,
     /// The PKGBUILD's names and version, `pkgver()` included.
     Version,
-    /// Whether that version is published, and its names are nobody else's.
+    /// Whether that version is published, and its names are official packages'.
     Check,
     /// The packages that the build needs.
     Dependencies,

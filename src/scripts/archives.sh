@@ -1,4 +1,4 @@
-# Looks into package archives. Run by the checker in the lock's container, in which no stranger's code ever ran; but each
+# Looks into package archives. Run by the checker in the workshop's container, in which no stranger's code ever ran; but each
 # byte in the archives is a stranger's.
 # Arguments: $1 is the folder, $2 how many archives are in it: they are called 0, 1 and so on; $3 is anything if they are to be
 #   summed up, too.

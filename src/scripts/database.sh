@@ -1,4 +1,4 @@
-# Changes a pacman repository's database. Run by the checker in the lock's container, in which no stranger's code ever ran, on
+# Changes a pacman repository's database. Run by the checker in the workshop's container, in which no stranger's code ever ran, on
 # archives that were checked: repo-add runs code that it finds in a .PKGINFO.
 # Arguments: $1 is the inbox, with the database and its list of files as "database" and "files", empty if there are none; $2 the folder
 #   for the new ones, repo.db.tar and repo.files.tar, which is made anew; then "add", and for each archive its place in the

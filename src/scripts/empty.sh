@@ -1,4 +1,4 @@
-# Makes the inbox anew, empty: a folder that only root can write to. Run by root in the lock's container.
+# Makes the inbox anew, empty: a folder that only root can write to. Run by root in the workshop's container.
 # Arguments: $1 is the folder.
 # Prints: nothing.
 # Exit code: 0 when it is there and empty.

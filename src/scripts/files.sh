@@ -1,4 +1,4 @@
-# Lists the files that differ between two commits. Run by the build user in a container of which nothing else was run.
+# Lists the files that differ between two commits. Run by the build user in a container in which nothing of the repository was run.
 # Arguments: $1 and $2 are the commits (or, for the first, the empty tree), $3 the most bytes that are printed.
 # Prints: what git-diff(1) calls the raw output format, with NULs; cut where it is too much. change.rs takes it.
 # Exit code: git's, unless it was cut.

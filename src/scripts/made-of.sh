@@ -1,4 +1,4 @@
-# Says which pacman and makepkg a builder image has. Run by the checker in the lock's container.
+# Says which pacman and makepkg a builder image has. Run by the checker in the workshop's container.
 # Arguments: none.
 # Prints: a line of pacman's version, and a line of makepkg's; image.rs takes them.
 # Exit code: 0.

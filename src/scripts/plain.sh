@@ -1,4 +1,4 @@
-# Unpacks a database that is compressed. Run by the checker in the lock's container.
+# Unpacks a database that is compressed. Run by the checker in the workshop's container.
 # Arguments: $1 is the database, $2 where the tar stream goes that is in it.
 # Prints: nothing.
 # Exit code: 0 when it could be read to its end, and has less than 1 GiB.

@@ -1,5 +1,5 @@
 # Shows what has changed between two commits, without running anything that either of them has or asks for. Run by the build user
-# in a container of which nothing else was run.
+# in a container in which nothing of the repository was run.
 # Arguments: $1 and $2 are the commits (or, for the first, the empty tree), the rest are files.
 # Prints: of each file what keeps it from being shown as it is ("binary", "large", "cut", or nothing), and the change, each ended by a
 #   NUL; it ends early when there is too much. review/gather.rs takes them.
