@@ -123,6 +123,12 @@ impl Approvals {
         let waiting = format!("{what}: waiting for who has locked its folder");
         lock(&folder, &waiting, Deadline::after(PATIENCE)).map_err(failed)?;
         let mut lines = Lines::read(&file)?;
+        let now = lines.commits.get(&key);
+        let is_as_judged = now == self.commits.borrow().get(&key) || now == Some(commit);
+        if by == By::Update && !is_as_judged {
+            let why = "somebody has changed its line since this run began";
+            return Err(Error::unusable(what, why));
+        }
         lines.put(key.clone(), line);
         replace(&file, lines.text().as_bytes()).map_err(failed)?;
         self.commits.borrow_mut().insert(key, commit.clone());
@@ -277,20 +283,63 @@ mod tests {
         assert_eq!(lines.text(), format!("#\r\nhttps://a {A}\r\nB\n"));
     }
 
+    fn repo(url: &str, branch: &str, path: &str) -> Repo {
+        Repo {
+            url: url.to_owned(),
+            kind: RepoKind::Git,
+            branch: branch.to_owned(),
+            path: path.to_owned(),
+            publish_to: "mine".parse().unwrap(),
+            target: None,
+        }
+    }
+
+    #[test]
+    fn an_update_takes_the_place_of_what_it_was_judged_against_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, updates) = (dir.path().join("approved"), true);
+        let repo = repo("https://a", "", "");
+        let [b, c] = ["b", "c"].map(|it| it.repeat(40));
+        for (now, is_taken) in [
+            (A, true),
+            (c.as_str(), true),
+            (b.as_str(), false),
+            ("", false),
+        ] {
+            fs::write(&file, format!("https://a {A}\n")).unwrap();
+            let settings = Settings {
+                file: file.clone(),
+                updates,
+            };
+            let approvals = Approvals::open(settings).unwrap();
+            let line = match now {
+                "" => String::new(),
+                now => format!("https://a {now}\n"),
+            };
+            fs::write(&file, &line).unwrap();
+            let approved = approvals.approve(&repo, &c.parse().unwrap(), None, By::Update);
+            assert_eq!(approved.is_ok(), is_taken, "{now}");
+            let text = fs::read_to_string(&file).unwrap();
+            assert!(
+                if is_taken {
+                    text.contains(&c)
+                } else {
+                    text == line
+                },
+                "{text}"
+            );
+        }
+    }
+
     #[test]
     fn none_is_lost_of_those_that_approve_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("approved");
         let approve = |url: String| {
-            let list = format!("{url}\n");
-            let (repo, arch) = ("mine".parse().unwrap(), "any".parse().unwrap());
-            let list = crate::list::read_from(list.as_bytes(), "L", &repo, &arch).unwrap();
-            let Some(crate::list::Entry::Repo(repo)) = list.entries.first() else {
-                panic!("no entry");
-            };
             let (file, updates) = (file.clone(), false);
             let approvals = Approvals::open(Settings { file, updates }).unwrap();
-            let approved = approvals.approve(repo, &A.parse().unwrap(), None, By::Person);
+            let repo = repo(&url, "", "");
+            let approved = approvals.approve(&repo, &A.parse().unwrap(), None, By::Person);
             approved.unwrap();
         };
         let approve = &approve;
@@ -312,14 +361,7 @@ mod tests {
         };
         let approvals = Approvals::open(settings).unwrap();
         let approve = |url: &str, branch: &str, path: &str| {
-            let repo = Repo {
-                url: url.to_owned(),
-                kind: RepoKind::Git,
-                branch: branch.to_owned(),
-                path: path.to_owned(),
-                publish_to: "mine".parse().unwrap(),
-                target: None,
-            };
+            let repo = repo(url, branch, path);
             approvals.approve(&repo, &A.parse().unwrap(), None, By::Person)
         };
         for url in [

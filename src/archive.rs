@@ -59,6 +59,9 @@ const TEXTS: [&str; 9] = [
 /// The longest line of a `.PKGINFO`, in bytes: repo-add takes minutes for one of some hundred thousand.
 const MAX_LINE: usize = 16 * 1024;
 
+/// The longest name of a file, in bytes, that leaves room for its signature's.
+const MAX_FILENAME: usize = 255 - ".sig".len();
+
 impl Archive {
     /// Reads its `.PKGINFO` as the server does, each line split at its first `=` and trimmed, and checks it against the
     /// PKGBUILD that it is of.
@@ -123,7 +126,7 @@ impl Archive {
             return bad(value("arch"), "is not the architecture that is built for");
         }
         let ending = listed.file.rsplit_once(".pkg.tar");
-        Ok(Archive {
+        let archive = Archive {
             place: listed.place,
             size: listed.size,
             sha256: listed.sha256.clone(),
@@ -133,7 +136,11 @@ impl Archive {
             arch: value("arch").parse()?,
             replaces,
             ending: ending.map_or("", |(_, ending)| ending).to_owned(),
-        })
+        };
+        if archive.filename().len() > MAX_FILENAME {
+            return bad(&archive.filename(), "is too long a name for a file");
+        }
+        Ok(archive)
     }
 
     /// What it is called where it is published, of parts that were checked.
@@ -212,5 +219,28 @@ mod tests {
             assert!(GOOD.contains(honest));
             assert!(check(&GOOD.replace(honest, forged)).is_err(), "{forged}");
         }
+    }
+
+    #[test]
+    fn a_name_leaves_room_for_its_signatures() {
+        let with = |digits: usize| {
+            let digits = "1".repeat(digits);
+            let pkgbuild = format!("\0\0foo\0\0{digits}\01\01\0foo\00\00\0");
+            let pkgbuild = crate::pkgbuild::parse(pkgbuild.as_bytes()).unwrap();
+            let listed = Listed {
+                file: "x.pkg.tar.zst".to_owned(),
+                names: ".PKGINFO".to_owned(),
+                pkginfo: format!("pkgname = foo\npkgver = {digits}-1\narch = any\n"),
+                ..Listed::default()
+            };
+            Archive::check(&listed, &pkgbuild, &"x86_64".parse().unwrap())
+        };
+        assert_eq!(with(229).unwrap().filename().len(), 251);
+        assert!(
+            with(230)
+                .unwrap_err()
+                .to_string()
+                .contains("too long a name")
+        );
     }
 }

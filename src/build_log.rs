@@ -97,6 +97,9 @@ impl BuildLog {
     pub fn rename(&self, pkgbase: &str, version: &str) {
         let mut log = self.written();
         let name = format!("{}-{}", cut(pkgbase), cut(version));
+        if log.path == log.dir.join(file_name(&name, &log.time)) {
+            return;
+        }
         let path = free(&log.dir, &name, &log.time);
         if fs::rename(&log.path, &path).is_ok() {
             log.path = path;
@@ -227,6 +230,8 @@ mod tests {
             log.line(&format!("{n} {filler}"));
         }
         log.line("the last");
+        // As makepkg says it once more.
+        log.rename("pkg", "1:2.0*-1");
         log.rename("pkg", "1:2.0*-1");
         let path = log.end(true).unwrap();
         let text = fs::read_to_string(&path).unwrap();

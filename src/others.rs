@@ -27,8 +27,6 @@ const NAMED: usize = 5;
 /// The pacman repositories that the others publish to, as they were when they were looked at last.
 pub struct Others {
     patience: Duration,
-    /// When a change was seen last, or the first build began.
-    changed: Instant,
     databases: HashMap<RepoName, u64>,
 }
 
@@ -37,7 +35,6 @@ impl Others {
     pub fn new(timeout: Duration) -> Others {
         Others {
             patience: PATIENCE.min(timeout),
-            changed: Instant::now(),
             databases: HashMap::new(),
         }
     }
@@ -85,13 +82,13 @@ impl Others {
     ) -> Result<bool> {
         screen::begin("waiting", "for what other shards publish");
         let pause = PAUSE.min(self.patience.checked_div(20).unwrap_or(PAUSE));
+        let began = Instant::now();
         loop {
             may_go_on()?;
             if self.has_changed(repos, &database) {
-                self.changed = Instant::now();
                 return Ok(true);
             }
-            if self.changed.elapsed() >= self.patience {
+            if began.elapsed() >= self.patience {
                 return Ok(false);
             }
             thread::sleep(pause);

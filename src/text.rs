@@ -181,8 +181,11 @@ pub fn json_escaped(json: &str) -> String {
 
 /// The characters of Unicode that reorder or hide what is around them.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+        // Blank letters, and variation selectors, in which whole texts are hidden.
+        || matches!(c, '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}')
+        || matches!(c, '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{1d173}'..='\u{1d17a}')
 }
 
 /// A message from outside on one line, at most `limit` characters.
@@ -259,6 +262,10 @@ mod tests {
         assert_eq!(one_line("abcdef", 3), "abc…");
         assert_eq!(one_line("abc", 3), "abc");
         assert_eq!(one_line("a\u{180e}\u{206a}", 99), "a\\u{180e}\\u{206a}");
+        assert_eq!(
+            one_line("\u{e0100}\u{fe01}\u{3164}", 99),
+            "\\u{e0100}\\u{fe01}\\u{3164}"
+        );
     }
 
     #[test]

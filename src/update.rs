@@ -169,9 +169,11 @@ fn is_like_an_id(pkgver: &str, is_taken_apart: bool) -> bool {
 
 /// Whether a recipe cuts, or replaces, in the values of variables (bash(1), "Parameter Expansion").
 fn takes_apart(lines: &[&str]) -> bool {
-    let operator = |rest: &str| rest.chars().find(|it| !it.is_alphanumeric() && *it != '_');
     let mut expansions = lines.iter().flat_map(|line| line.split("${").skip(1));
-    expansions.any(|rest| operator(rest).is_some_and(|it| "/#%:^,@".contains(it)))
+    expansions.any(|rest| {
+        let expansion = rest.split('}').next().unwrap_or(rest);
+        expansion.contains(['/', '#', '%', ':', '^', ',', '@'])
+    })
 }
 
 /// Whether a change of a .SRCINFO says nothing else than this update does.
@@ -345,7 +347,12 @@ mod tests {
         let version = |version: &str, expansion: &str| {
             format!("pkgver={version}\npkgrel=1\nsource=(\"git+https://x#commit={expansion}\")\n")
         };
-        for (pieces, is_one) in [("${pkgver//./}", false), ("${pkgver}", true)] {
+        for (pieces, is_one) in [
+            ("${pkgver//./}", false),
+            ("${!v//./}", false),
+            ("${a[0]//./}", false),
+            ("${pkgver}", true),
+        ] {
             let texts = ["131.0.6778.84", "131.0.6778.85"].map(|it| version(it, pieces));
             assert_eq!(of_pkgbuild(&texts[0], &texts[1]).is_some(), is_one);
         }

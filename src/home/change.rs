@@ -72,9 +72,9 @@ pub fn change(inbox: &Inbox, old: [Option<File>; 2], change: &Change, by: Deadli
             args.extend(names.iter().map(PackageName::to_string));
         }
     }
-    let script = DATABASE.with(args.iter().map(String::as_str));
-    let changed = inbox.container.run(&script, by);
-    changed.map_err(|error: Error| error.during("changing the database"))?;
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let changed = inbox.ask(&DATABASE, &args, by);
+    changed.map_err(|error| error.during("changing the database"))?;
     Ok(())
 }
 

@@ -14,8 +14,12 @@ use crate::text::one_line;
 const MAX_FILE: u64 = 64 << 20;
 const MAX_DESC: u64 = 1 << 20;
 
-/// The most packages: what is known of them is held in memory.
+/// The most packages, and the longest name of one, or of a file, in bytes: they are held in memory.
 const MAX_PACKAGES: usize = 20_000;
+const MAX_NAME: usize = 1000;
+
+/// How much longer a database may be after a publish, in bytes.
+const MAX_NEW: u64 = 256 << 20;
 
 /// How much of a file is read at once, in bytes.
 const PIECE: u64 = 64 << 10;
@@ -55,6 +59,8 @@ pub struct Database {
     packages: BTreeMap<String, Package>,
     /// What stands in each file, as a number that nobody can foretell.
     files: BTreeMap<String, u64>,
+    /// How many bytes the files have.
+    bytes: u64,
 }
 
 impl Database {
@@ -71,9 +77,11 @@ impl Database {
             let name = one_line(&member.name, 100);
             // A list of files may be long, and is nothing but compared.
             let is_desc = member.name.ends_with("/desc");
-            if member.size > if is_desc { MAX_DESC } else { MAX_FILE } {
+            let most = if is_desc { MAX_DESC } else { MAX_FILE };
+            if member.size > most || member.name.len() > MAX_NAME {
                 return Err(bad(format!("{name} is larger than it may be")));
             }
+            database.bytes = database.bytes.saturating_add(member.size);
             let (mut hasher, mut bytes) = (secret.build_hasher(), vec![]);
             let mut piece = vec![];
             loop {
@@ -106,6 +114,14 @@ impl Database {
     /// Its packages.
     pub fn packages(&self) -> impl Iterator<Item = &Package> {
         self.packages.values()
+    }
+
+    /// The most bytes that it may have once a build was published, as a tar stream: what comes is a stranger's word, and is carried about
+    /// by each publish from then on.
+    pub fn most_after_publish(&self) -> u64 {
+        let headers = (self.files.len() as u64).saturating_mul(2048);
+        let bytes = self.bytes.saturating_add(headers);
+        bytes.saturating_add(MAX_NEW)
     }
 
     /// The package of this name.
@@ -168,9 +184,17 @@ fn package(desc: &str) -> Option<Package> {
     if package.base.is_empty() {
         package.base.clone_from(&package.name);
     }
-    let is_plain = |name: &str| !name.is_empty() && !name.contains('/') && !name.starts_with('.');
-    let is_whole = is_plain(&package.name) && !package.version.is_empty();
-    (is_whole && is_plain(&package.filename)).then_some(package)
+    let is_short = |it: &String| it.len() <= MAX_NAME && !it.contains(char::is_control);
+    let is_plain = |it: &String| !it.is_empty() && !it.contains('/') && !it.starts_with('.');
+    let Package {
+        name,
+        base,
+        version,
+        filename,
+        ..
+    } = &package;
+    let is_whole = is_plain(name) && is_plain(filename) && !version.is_empty();
+    (is_whole && [name, base, version, filename].into_iter().all(is_short)).then_some(package)
 }
 
 #[cfg(test)]
@@ -262,7 +286,17 @@ mod tests {
         assert!(Database::read(&b"x"[..], &secret).is_err());
         let twice = [entry("a", "1-1", ""), entry("a", "1-1", "")];
         assert!(read(&twice, &secret).is_err());
+        let long = format!(
+            "%NAME%\na\n\n%VERSION%\n{}\n\n%FILENAME%\nf\n",
+            "1".repeat(1001)
+        );
         for (path, text) in [
+            ("a-1/desc", long.as_str()),
+            (
+                "a-1/desc",
+                "%NAME%\na\n\n%VERSION%\n\u{1b}[2J\n\n%FILENAME%\nf\n",
+            ),
+            (&"a".repeat(1001), ""),
             ("desc", "%NAME%\na\n\n%VERSION%\n1\n\n%FILENAME%\nf\n"),
             ("a/desc", "%NAME%\na\n\n%VERSION%\n1\n\n%FILENAME%\n../f\n"),
             ("a/desc", "%NAME%\na\n"),

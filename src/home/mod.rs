@@ -24,6 +24,7 @@ use crate::owners::{Listed, Owners};
 use crate::report::{Line, Outcome, Tried};
 use crate::retry::Tries;
 use crate::server::{self as client, Server};
+use crate::text::one_line;
 use crate::words::{Arch, PackageName, RepoName, Version};
 
 use self::database::Database;
@@ -147,7 +148,8 @@ impl Gone {
     /// What is told of it.
     pub fn line(&self, outcome: Outcome) -> Line {
         let version = self.version.as_ref();
-        let version = version.map_or(String::new(), |it| format!(" {it}"));
+        // The records may be anybody's.
+        let version = version.map_or(String::new(), |it| format!(" {}", one_line(it, 100)));
         Line::untouched(format!("{}/{}{version}", self.repo, self.name), outcome)
     }
 }

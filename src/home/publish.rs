@@ -3,6 +3,7 @@
 //! afterwards.
 
 use std::fs::File;
+use std::io::Read;
 
 use super::change::{Change, KINDS, change, changed};
 use super::database::{Database, Package};
@@ -80,7 +81,10 @@ pub fn publish<'a>(
         .iter()
         .try_for_each(|it| staging.place_archive(&it.filename))?;
     staging.sync()?;
-    tidy(&mut records, &after, &staging)?;
+    // What the database names is published, whatever stays beside it.
+    if let Err(error) = tidy(&mut records, &after, &staging) {
+        log::warn!("{error}");
+    }
     Ok(missing)
 }
 
@@ -213,7 +217,12 @@ impl Databases {
         let mut after = Database::default();
         for (kind, before) in KINDS.iter().zip([&self.files, &self.packages]) {
             let file = shelf.file(kind);
-            staging.write(&file, changed(shelf.inbox, kind, by)?)?;
+            let new = changed(shelf.inbox, kind, by)?;
+            let most = before.most_after_publish();
+            if staging.write(&file, new.take(most))? == most {
+                let why = format!("with these packages it would have over {most} bytes");
+                return Err(Error::unusable(file, why));
+            }
             let path = staging.path(&file);
             let opened = File::open(&path).map_err(failed_to("opening", &path))?;
             after = Database::read(opened, &shelf.secret)?;

@@ -189,9 +189,11 @@ fn remove_all(path: &Path) -> io::Result<()> {
     unless_missing(fs::remove_dir_all(path))
 }
 
+/// What isn't there can't be removed; nor can what has too long a name to be.
 fn unless_missing(removed: io::Result<()>) -> io::Result<()> {
+    use ErrorKind::{InvalidFilename, NotFound};
     match removed {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) if matches!(error.kind(), NotFound | InvalidFilename) => Ok(()),
         removed => removed,
     }
 }

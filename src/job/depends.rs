@@ -111,8 +111,9 @@ impl Job<'_, '_> {
     /// it. If containers can't reach it, that is said once, and builds go on without it.
     fn add_repository(&mut self, missing: &str) -> Result<()> {
         let repo = &self.task.repo.publish_to;
+        let was_reached = self.handover.reached.get(repo).copied();
         // Each try would cost pacman's time-out.
-        if self.handover.unreachable.contains(repo) {
+        if was_reached == Some(false) {
             return Ok(());
         }
         let (sink, container) = (self.builds.sink, &self.container);
@@ -121,13 +122,16 @@ impl Job<'_, '_> {
         };
         let add = ADD_REPOSITORY.with([repo.as_str(), &url]);
         let error = match container.run(&add, self.by) {
-            Ok(()) => return sink.lend_archives(repo, container, missing, self.by),
-            Err(error) if matches!(error.kind, Kind::Exit(_)) => error,
+            Ok(()) => {
+                self.handover.reached.insert(repo.clone(), true);
+                return sink.lend_archives(repo, container, missing, self.by);
+            }
+            Err(error) if matches!(error.kind, Kind::Exit(_)) && was_reached.is_none() => error,
             Err(error) => return Err(error),
         };
         let without = format!("builds go on without what is published to {repo}");
         log::warn!("{without}, which is {url} in a container: {error}");
-        self.handover.unreachable.push(repo.clone());
+        self.handover.reached.insert(repo.clone(), false);
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ mod keys;
 mod publish;
 mod version;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -77,8 +78,8 @@ pub struct Handover<'e> {
     pub owners: Owners,
     /// What would have been built, if there was to be something built.
     pub would_be_built: Vec<PackageName>,
-    /// The pacman repositories that containers can't reach, as was said once.
-    pub unreachable: Vec<RepoName>,
+    /// Whether containers can reach a pacman repository of ours, of those that one was to reach. That one can't be is said once.
+    pub reached: HashMap<RepoName, bool>,
 }
 
 /// A repository that is to be built, and what is around it.
@@ -101,8 +102,7 @@ pub struct Task<'a> {
 pub fn build<'e>(builds: &Builds<'_, 'e>, task: &Task, handover: &mut Handover<'e>) -> Line {
     let started = Instant::now();
     let by = Deadline::after(builds.settings.timeout.saturating_sub(task.spent));
-    let mut line = Line::untouched(task.repo.name(), Outcome::NotBuilt(None));
-    line.facts.entry = Some(task.repo.clone());
+    let mut line = Line::of(task.repo, Outcome::NotBuilt(None));
     let log = builds.log(task.repo);
     let began = since_1970();
     let outcome = match builds.container(handover.waiting.take(), by) {
@@ -133,7 +133,7 @@ pub fn build<'e>(builds: &Builds<'_, 'e>, task: &Task, handover: &mut Handover<'
             Ok(outcome) => !matches!(outcome, Outcome::UpToDate | Outcome::WouldBuild),
             Err(failure) => !matches!(
                 failure.error.kind,
-                Kind::Waits | Kind::Outdated | Kind::Held
+                Kind::Waits | Kind::Outdated | Kind::Held | Kind::Early
             ),
         })
     });
@@ -298,10 +298,12 @@ impl Job<'_, '_> {
         let _ = tidied.inspect_err(|error| log::debug!("{error}"));
     }
 
-    /// The same command, where the PKGBUILD is.
-    fn in_dir<'b>(&'b self, command: Command<'b>) -> Command<'b> {
-        let workdir = &self.dir;
-        Command { workdir, ..command }
+    /// The same command, where the PKGBUILD is. It goes there itself, as its user: the folder is the stranger's, who may have made a
+    /// link of it, and an engine would follow that with its own rights.
+    fn in_dir<'b>(&'b self, mut command: Command<'b>) -> Command<'b> {
+        let go = "cd -- \"$1\" && shift && exec \"$@\"";
+        command.argv.splice(0..0, ["sh", "-c", go, "sh", &self.dir]);
+        command
     }
 
     /// Runs makepkg with these options where the PKGBUILD is; `doing` is what messages call it.

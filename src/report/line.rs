@@ -163,9 +163,9 @@ impl Line {
         }
     }
 
-    /// Of an entry of which nothing is run, for this reason.
-    pub fn held(repo: &Rc<Repo>, why: String) -> Line {
-        let mut line = Line::untouched(repo.name(), Outcome::Held(why));
+    /// Of an entry that nothing was done with.
+    pub fn of(repo: &Rc<Repo>, outcome: Outcome) -> Line {
+        let mut line = Line::untouched(repo.name(), outcome);
         line.facts.entry = Some(repo.clone());
         line
     }

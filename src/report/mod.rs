@@ -132,9 +132,9 @@ impl Summary {
         !self.counts.is_empty()
     }
 
-    /// Whether nothing has failed, or wasn't reached.
+    /// Whether nothing has failed, wasn't reached, or is held.
     pub fn is_well(&self) -> bool {
-        !self.has_failed
+        !self.has_failed && !self.counts.contains_key("held")
     }
 
     /// 0 if all went well, 1 if a repository failed, 5 if none has, but something is to be reviewed.
@@ -151,6 +151,15 @@ impl Summary {
 mod tests {
     use super::*;
     use crate::error::{Error, Kind};
+
+    #[test]
+    fn what_is_held_may_make_what_would_be_removed() {
+        let mut summary = Summary::default();
+        assert!(summary.is_well());
+        let outcome = Outcome::Held("why".to_owned());
+        summary.add(Line::untouched("git://x".to_owned(), outcome));
+        assert!(!summary.is_well());
+    }
 
     #[test]
     fn whatever_is_counted_is_told() {

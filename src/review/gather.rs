@@ -14,6 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::http::Deadline;
 use crate::image::kept_name;
 use crate::list::{Repo, RepoKind};
+use crate::lock;
 use crate::run::{self, Settings, hold};
 use crate::sandbox::{CLONE, SHOW, User, command};
 use crate::screen;
@@ -96,7 +97,12 @@ pub fn gather(
             let container = workshop.sandbox.start(None, &kept_name(), by)?;
             find(&container, repo, approvals.find(repo), by)
         };
-        Ok(repos.iter().map(look).collect())
+        let mut found = vec![];
+        for repo in repos {
+            found.push(look(repo));
+            lock::must_be_held(&workshop.lock)?;
+        }
+        Ok(found)
     })
 }
 
@@ -169,9 +175,12 @@ fn gathered(
     let authored = |range: &str, most: &str| {
         let format = "--format=%as%x00%<(100,trunc)%an%x00%<(100,trunc)%ae%x00%<(300,trunc)%s%x00";
         let args = ["log", most, "--no-show-signature", format, range, "--"];
-        // What was counted for has all commits; without it, they are all in the clone, or not wanted.
+        // What was counted for has all commits. Without it, what is in the clone is all of them only if they were counted there.
+        let is_in_clone = count.is_some() || !range.contains("..");
         let printed = match git(container, HISTORY, args, by) {
-            Err(error) if matches!(error.kind, Kind::Exit(_)) => git(container, CLONE, args, by),
+            Err(error) if matches!(error.kind, Kind::Exit(_)) && is_in_clone => {
+                git(container, CLONE, args, by)
+            }
             printed => printed,
         };
         match printed {

@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use self::gather::{Found, gather};
 use crate::approvals::{self, Approvals, By};
 use crate::docker::Engine;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::home::Home;
 use crate::list::{Entry, Repo};
 use crate::look::Looker;
@@ -92,7 +92,16 @@ pub fn review(settings: &Settings, asking: Asking, home: Option<Home>) -> Result
     for (repo, found) in &new {
         match answer(&asking, &repo.name(), found) {
             Answer::Yes => {
-                approvals.approve(repo, &found.commit, found.version.as_ref(), By::Person)?;
+                let version = found.version.as_ref();
+                match approvals.approve(repo, &found.commit, version, By::Person) {
+                    // Its URL, say, can't stand in a line: that is no other's matter.
+                    Err(error) if error.kind == Kind::Unusable => {
+                        log::error!("{error}");
+                        failed = failed.saturating_add(1);
+                        continue;
+                    }
+                    ended => ended?,
+                }
                 say(&format!("approved {} at {}\n", repo.name(), found.commit));
                 left = left.saturating_sub(1);
             }

@@ -33,8 +33,9 @@ pub fn hold<T>(
         settings: &settings.sandbox,
         shard: settings.shard,
     };
-    let memory = Memory::open(settings.state.clone(), arch);
     let (lock, builder, base) = take_lock(sandbox, &settings.image)?;
+    // Now that nobody else on this engine writes it.
+    let memory = Memory::open(settings.state.clone(), arch);
     let workshop = Workshop {
         sandbox,
         settings: &settings.image,

@@ -86,7 +86,8 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
                     .as_ref()
                     .is_some_and(|it| it.find(&repo).is_none()) =>
             {
-                summary.add(Line::held(&repo, NOT_APPROVED.to_owned()));
+                let outcome = Outcome::Held(NOT_APPROVED.to_owned());
+                summary.add(Line::of(&repo, outcome));
             }
             Entry::Repo(repo) => queue.add(Due {
                 repo,

@@ -78,7 +78,7 @@ impl Night<'_> {
         // Its containers go before what is left is told.
         drop(self);
         for Due { repo, .. } in queue.into_items() {
-            summary.add(Line::untouched(repo.name(), Outcome::NotBuilt(None)));
+            summary.add(Line::of(&repo, Outcome::NotBuilt(None)));
         }
         ended
     }
@@ -313,6 +313,7 @@ fn sink<'s>(home: &'s Home, listed: &'s Listed, workshop: &'s Workshop) -> Sink<
 /// Names the packages that no entry of the list makes any more, and removes them if that was asked for and all went well.
 fn clear_gone(sink: &Sink, owners: &Owners, prune: bool, summary: &mut Summary) -> Result<()> {
     let gone = sink.home.gone(sink.arch, sink.listed, owners)?;
+    // What an entry makes that is held isn't known.
     let prune = prune && summary.is_well();
     for gone in gone.chunk_by(|one, next| one.repo == next.repo) {
         let mut outcome: fn() -> Outcome = || Outcome::Gone;
