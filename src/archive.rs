@@ -34,27 +34,10 @@ pub struct Archive {
 
 /// The keys that makepkg 6 and 7 write into a `.PKGINFO`, by what they hold (makepkg, `write_pkginfo`). Those that stand
 /// for the package itself are there once.
-const ONCE: [&str; 3] = ["pkgname", "pkgver", "arch"];
-const NUMBERS: [&str; 2] = ["builddate", "size"];
-const WORDS: [&str; 6] = [
-    "replaces",
-    "conflict",
-    "provides",
-    "depend",
-    "makedepend",
-    "checkdepend",
-];
-const TEXTS: [&str; 9] = [
-    "pkgbase",
-    "pkgdesc",
-    "url",
-    "packager",
-    "license",
-    "group",
-    "backup",
-    "optdepend",
-    "xdata",
-];
+const ONCE: &str = "pkgname pkgver arch";
+const NUMBERS: &str = "builddate size";
+const WORDS: &str = "replaces conflict provides depend makedepend checkdepend";
+const TEXTS: &str = "pkgdesc url packager license group backup optdepend xdata";
 
 /// The longest line of a `.PKGINFO`, in bytes: repo-add takes minutes for one of some hundred thousand.
 const MAX_LINE: usize = 16 * 1024;
@@ -93,14 +76,15 @@ impl Archive {
         {
             let (key, value) = line.split_once('=').unwrap_or((line, ""));
             let (key, value) = (key.trim_ascii(), value.trim_ascii());
+            let is_one_of = |keys: &str| keys.split(' ').any(|it| it == key);
             let is_good = match key {
                 // It would begin another field in pacman's database.
                 _ if value.starts_with('%') => false,
-                _ if ONCE.contains(&key) => once.insert(key, value).is_none(),
+                _ if is_one_of(ONCE) => once.insert(key, value).is_none(),
                 "pkgbase" => value == pkgbuild.pkgbase.as_str(),
-                _ if NUMBERS.contains(&key) => value.bytes().all(|it| it.is_ascii_digit()),
-                _ if WORDS.contains(&key) => value.bytes().all(|it| it.is_ascii_graphic()),
-                _ => TEXTS.contains(&key),
+                _ if is_one_of(NUMBERS) => value.bytes().all(|it| it.is_ascii_digit()),
+                _ if is_one_of(WORDS) => value.bytes().all(|it| it.is_ascii_graphic()),
+                _ => is_one_of(TEXTS),
             };
             if !is_good {
                 return bad(

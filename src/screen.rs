@@ -4,7 +4,7 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,17 +19,10 @@ const LONGEST: usize = 200;
 /// Clears what was drawn.
 const CLEAR: &str = "\r\x1b[J";
 
-static SCREEN: Mutex<Screen> = Mutex::new(Screen {
-    is_on: false,
-    is_verbose: false,
-    place: String::new(),
-    doing: String::new(),
-    said: String::new(),
-    since: None,
-    drawn: String::new(),
-});
+static SCREEN: LazyLock<Mutex<Screen>> = LazyLock::new(Mutex::default);
 
 /// What is shown.
+#[derive(Default)]
 struct Screen {
     is_on: bool,
     is_verbose: bool,
@@ -98,7 +91,7 @@ pub fn said(line: &str) {
     screen.said = line.chars().take(LONGEST).collect();
 }
 
-/// Prints a line to the standard output, above what is drawn. A reader that has gone away is no reason to fail.
+/// Prints to the standard output, above what is drawn. A reader that has gone away is no reason to fail.
 pub fn tell(line: impl Display) {
     let mut screen = screen();
     screen.erase();

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::fs::{self, DirEntry, File, OpenOptions};
 use std::hash::RandomState;
-use std::io::{self, Cursor, ErrorKind, Read, Seek};
+use std::io::{self, ErrorKind, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -248,39 +248,25 @@ impl Shelf<'_> {
         }
     }
 
-    /// Opens one, unpacked.
+    /// Reads one, whether it is compressed or not; an empty one if there is none.
     ///
     /// # Errors
-    /// Those of [`Shelf::open`], and of what unpacks it.
-    fn open_plain(&self, kind: &str, by: Deadline) -> Result<Option<Box<dyn Read>>> {
+    /// Those of [`Shelf::open`], of what unpacks it, and of [`Database::read`].
+    pub fn read(&self, kind: &str, by: Deadline) -> Result<Database> {
         let Some(mut file) = self.open(kind)? else {
-            return Ok(None);
+            return Ok(Database::default());
         };
         let path = self.dir.join(self.file(kind));
+        let size = file.metadata().map_err(failed_to("reading", &path))?.len();
         let mut beginning = [0; 262];
         let read = file.read_exact(&mut beginning);
         let is_tar = beginning.ends_with(b"ustar") || beginning.iter().all(|byte| *byte == 0);
         file.rewind().map_err(failed_to("reading", &path))?;
-        if read.is_ok() && is_tar {
-            return Ok(Some(Box::new(file)));
-        }
-        let size = file.metadata().map_err(failed_to("reading", &path))?.len();
-        let unpacked = plain(self.inbox, &mut file, size, by);
-        let unpacked =
-            unpacked.map_err(|error| error.during(format!("{} is no database", path.display())));
-        Ok(Some(Box::new(unpacked?)))
-    }
-
-    /// Reads one; an empty one if there is none.
-    ///
-    /// # Errors
-    /// Those of [`Database::read`], and those of opening it.
-    pub fn read(&self, kind: &str, by: Deadline) -> Result<Database> {
-        let Some(reader) = self.open_plain(kind, by)? else {
-            return Ok(Database::default());
+        let read = match read.is_ok() && is_tar {
+            true => Database::read(file, &self.secret),
+            false => plain(self.inbox, &mut file, size, by)
+                .and_then(|it| Database::read(it, &self.secret)),
         };
-        let path = self.dir.join(self.file(kind));
-        let read = Database::read(reader, &self.secret);
         let advice = "restore it, or make it anew with repo-add";
         read.map_err(|error| error.during(path.display()).advise(advice))
     }
@@ -307,18 +293,16 @@ impl Shelf<'_> {
         Ok(database)
     }
 
-    /// The bytes of its database, unpacked.
+    /// The bytes of its database, as they are.
     ///
     /// # Errors
     /// Those of opening and reading it.
-    pub fn database(&self, by: Deadline) -> Result<Option<Vec<u8>>> {
-        let Some(mut reader) = self.open_plain("db", by)? else {
-            return Ok(None);
-        };
-        let (mut bytes, path) = (vec![], self.dir.join(self.file("db")));
-        let read = reader.read_to_end(&mut bytes);
-        read.map_err(failed_to("reading", &path))?;
-        Ok(Some(bytes))
+    pub fn database(&self) -> Result<Option<Vec<u8>>> {
+        let path = self.dir.join(self.file("db"));
+        match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            bytes => bytes.map(Some).map_err(failed_to("reading", &path)),
+        }
     }
 
     /// Whether a version of a package is in its database, and the archive there.
@@ -351,13 +335,14 @@ impl Shelf<'_> {
     /// Puts its database into a build's container.
     ///
     /// # Errors
-    /// Those of [`Shelf::database`] and of the engine.
+    /// Those of [`Shelf::open`] and of the engine.
     pub fn lend(&self, container: &Container, by: Deadline) -> Result<Option<String>> {
-        let Some(bytes) = self.database(by)? else {
+        let Some(file) = self.open("db")? else {
             return Ok(None);
         };
-        let size = bytes.len() as u64;
-        let database: Own = (self.file("db"), size, Box::new(Cursor::new(bytes)));
+        let path = self.dir.join(self.file("db"));
+        let size = file.metadata().map_err(failed_to("reading", &path))?.len();
+        let database: Own = (self.file("db"), size, Box::new(file));
         container.unpack(FOLDER, &mut of_files(vec![database]), by)?;
         Ok(Some(format!("file://{FOLDER}")))
     }

@@ -223,7 +223,7 @@ impl Sink<'_> {
     pub fn database(&self, repo: &RepoName, by: Deadline) -> Result<Option<Vec<u8>>> {
         match self.home {
             Home::Server(home) => self.on_server(home, repo).database(by),
-            Home::Folder(home) => home.shelf(self, repo).database(by),
+            Home::Folder(home) => home.shelf(self, repo).database(),
         }
     }
 

@@ -19,17 +19,8 @@ use crate::screen;
 pub const TO_REVIEW: u8 = 5;
 
 /// What is counted, in the order in which it is told; the first three are told in any case.
-const COUNTED: [&str; 9] = [
-    "built",
-    "up to date",
-    "failed",
-    "not built",
-    "would be built",
-    "held",
-    "to review",
-    "gone",
-    "removed",
-];
+const COUNTED: &str =
+    "built, up to date, failed, not built, would be built, held, to review, gone, removed";
 const ALWAYS_TOLD: usize = 3;
 
 /// How a run is told, beside the log.
@@ -114,7 +105,7 @@ impl Summary {
     pub fn end(&mut self) {
         if !self.json {
             let mut told = vec![];
-            for (place, what) in COUNTED.iter().enumerate() {
+            for (place, what) in COUNTED.split(", ").enumerate() {
                 let count = self.counts.get(what).copied().unwrap_or(0);
                 if count > 0 || place < ALWAYS_TOLD {
                     told.push(format!("{count} {what}"));
@@ -175,7 +166,7 @@ mod tests {
             Outcome::Removed,
         ] {
             let what = outcome.counted();
-            assert!(COUNTED.contains(&what), "{what}");
+            assert!(COUNTED.split(", ").any(|it| it == what), "{what}");
         }
     }
 }

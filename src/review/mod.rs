@@ -22,7 +22,7 @@ use crate::look::Looker;
 use crate::owners::Key;
 use crate::report::TO_REVIEW;
 use crate::run::{Settings, entries};
-use crate::screen;
+use crate::screen::{self, tell};
 use crate::server::KEY_VARIABLES;
 
 /// `O_NONBLOCK` of open(2), on the architectures of Arch's.
@@ -102,7 +102,7 @@ pub fn review(settings: &Settings, asking: Asking, home: Option<Home>) -> Result
                     }
                     ended => ended?,
                 }
-                say(&format!("approved {} at {}\n", repo.name(), found.commit));
+                tell(format!("approved {} at {}\n", repo.name(), found.commit));
                 left = left.saturating_sub(1);
             }
             Answer::No => (),
@@ -110,15 +110,15 @@ pub fn review(settings: &Settings, asking: Asking, home: Option<Home>) -> Result
         }
     }
     if failed > 0 {
-        say(&format!("{failed} couldn't be looked at\n"));
+        tell(format!("{failed} couldn't be looked at\n"));
     }
     match left {
         0 if failed > 0 => (),
-        0 => say("nothing is left to review\n"),
-        left => say(&format!("{left} left to review\n")),
+        0 => tell("nothing is left to review\n"),
+        left => tell(format!("{left} left to review\n")),
     }
     if left > 0 && !is_there() {
-        say("to approve: from a terminal, or what --approve names\n");
+        tell("to approve: from a terminal, or what --approve names\n");
     }
     Ok(match (failed, left) {
         (0, 0) => 0,
@@ -143,7 +143,7 @@ fn answer(asking: &Asking, name: &str, found: &Found) -> Answer {
     let is_there = is_there();
     match &asking.pager {
         Some(pager) if is_there && !asking.approve => page(pager, &found.text),
-        _ => say(&found.text),
+        _ => tell(&found.text),
     }
     if asking.approve {
         return Answer::Yes;
@@ -153,7 +153,7 @@ fn answer(asking: &Asking, name: &str, found: &Found) -> Answer {
     }
     loop {
         forget_what_was_typed();
-        say(&format!("{name}: approve? [y]es [n]o [q]uit "));
+        tell(format!("{name}: approve? [y]es [n]o [q]uit "));
         let mut line = String::new();
         // What can't be read is an end.
         let count = io::stdin().lock().read_line(&mut line).unwrap_or(0);
@@ -178,12 +178,6 @@ fn forget_what_was_typed() {
     while terminal.read(&mut line).is_ok_and(|count| count > 0) {}
 }
 
-/// Prints. A reader that has gone away is no reason to fail.
-fn say(text: &str) {
-    let mut out = io::stdout();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
 /// Shows a text in a pager, which isn't let do more than that; it is printed if there is none.
 fn page(pager: &str, text: &str) {
     let mut command = Command::new("sh");
@@ -201,6 +195,6 @@ fn page(pager: &str, text: &str) {
     // The shell's word for one that isn't there is 127.
     let is_shown = ended.is_ok_and(|it| it.code() != Some(127));
     if !is_shown {
-        say(text);
+        tell(text);
     }
 }

@@ -69,7 +69,8 @@ fn what_others_have_in_a_repository_stays_as_it_is() {
     let taken = home.git("taken", &pkgbuild("taken", ""));
     // Its packages are its own, and nothing that somebody has put there by hand.
     let thief = home.git("thief", &pkgbuild("theirs", "pkgrel=2"));
-    let lines = [&ours, &beside, &taken, &thief].map(|url| format!("{url} repo=mine"));
+    // The first one, so that pacman takes the database as it is.
+    let lines = [&beside, &ours, &taken, &thief].map(|url| format!("{url} repo=mine"));
     let lines = lines.each_ref().map(String::as_str);
     home.build_list(&lines, &["--prune"])
         .exits(1)
@@ -100,7 +101,7 @@ fn what_others_have_in_a_repository_stays_as_it_is() {
 
     // Ours go when they are old, or not ours any more, and theirs stay still.
     home.git("ours", &pkgbuild("ours", "pkgver=2"));
-    home.build_list(&lines[..1], &["--prune"])
+    home.build_list(&lines[1..2], &["--prune"])
         .exits(0)
         .reports("built       ours 2-1  ")
         .reports("removed     mine/beside 1-1")
@@ -133,7 +134,7 @@ fn a_database_that_is_none_is_told_and_nothing_is_lost() {
         (
             "cut",
             "zstd -q < cut.db | head -c 90 > it; mv it cut.db",
-            "cut.db is no database",
+            "cut.db: ",
         ),
         ("half", "truncate -s 700 half.files", "half.files: "),
         ("memory", "echo '{' > vieter.json", "vieter.json: "),
