@@ -37,8 +37,6 @@ pub struct Settings {
 pub struct Summary {
     /// How many there are of each of what is counted.
     counts: BTreeMap<&'static str, usize>,
-    has_failed: bool,
-    is_to_review: bool,
     json: bool,
     report: Option<Report>,
     /// The entries that were tried, and what failed of them.
@@ -78,14 +76,8 @@ impl Summary {
             false => screen::tell(format_args!("{line}\n")),
         }
         self.count(line.outcome.counted());
-        match line.outcome {
-            Outcome::Failed(_) | Outcome::NotBuilt(_) => self.has_failed = true,
-            Outcome::Held(_) => self.is_to_review = true,
-            _ => (),
-        }
         if line.facts.to_review.is_some() {
             self.count("to review");
-            self.is_to_review = true;
         }
         if let Some(report) = &mut self.report {
             report.add(&line);
@@ -125,16 +117,22 @@ impl Summary {
 
     /// Whether nothing has failed, wasn't reached, or is held.
     pub fn is_well(&self) -> bool {
-        !self.has_failed && !self.counts.contains_key("held")
+        !self.has(&["failed", "not built", "held"])
     }
 
     /// 0 if all went well, 1 if a repository failed, 5 if none has, but something is to be reviewed.
     pub fn exit_code(&self) -> u8 {
-        match (self.has_failed, self.is_to_review) {
-            (true, _) => 1,
-            (false, true) => TO_REVIEW,
-            (false, false) => 0,
+        if self.has(&["failed", "not built"]) {
+            return 1;
         }
+        if self.has(&["held", "to review"]) {
+            return TO_REVIEW;
+        }
+        0
+    }
+
+    fn has(&self, any_of: &[&str]) -> bool {
+        any_of.iter().any(|it| self.counts.contains_key(it))
     }
 }
 
