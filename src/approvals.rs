@@ -165,7 +165,9 @@ impl Lines {
         let (mut lines, mut commits) = (vec![], HashMap::new());
         // A carriage return at a line's end stays, too.
         for (line, number) in text.split_terminator('\n').zip(1..) {
-            let entry = parse(line).map_err(|why| (number, why))?;
+            // Some editors begin a file with a mark.
+            let text = line.trim_start_matches('\u{feff}');
+            let entry = parse(text).map_err(|why| (number, why))?;
             let key = entry.as_ref().map(|(key, _)| key.clone());
             if let Some((key, commit)) = entry
                 && commits.insert(key, commit).is_some()
@@ -232,7 +234,7 @@ mod tests {
     fn a_line_is_an_entry_and_its_commit() {
         let sum = "b".repeat(64);
         let text = format!(
-            "# ours\n\nhttps://a/x.git {}  # 2026-11-20 1.2-1\nhttps://b#c path=p/q branch=b#1=2 {sum} #\n",
+            "\u{feff}# ours\n\nhttps://a/x.git {}  # 2026-11-20 1.2-1\nhttps://b#c path=p/q branch=b#1=2 {sum} #\n",
             A.to_uppercase()
         );
         let lines = Lines::of(&text).unwrap();

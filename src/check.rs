@@ -4,10 +4,12 @@ use crate::approvals::Approvals;
 use crate::docker::Engine;
 use crate::error::{Kind, Result};
 use crate::home::Home;
+use crate::list::{Entry, List};
 use crate::lock;
 use crate::run::Settings;
 use crate::screen;
 use crate::shard::Shard;
+use crate::words::Arch;
 
 /// Says how the engine, the server and its list are, and whether a run is on, a line each. Gives the exit code: 0, or 3 if a run
 /// could not be done.
@@ -54,13 +56,24 @@ pub fn check(settings: &Settings, mut home: Home) -> Result<u8> {
         Ok(servers) => {
             say(what, Ok(is_well));
             let list = settings.list.in_place_of(servers, &arch);
-            let count = list.map(|it| it.map_or(0, |it| it.entries.len()));
-            let how = count.map(|count| format!("{count} for the architecture {arch}"));
+            let how = list.map(|it| what_is_on(&it.unwrap_or_default(), &arch));
             say("repositories", how);
         }
         Err(error) => say(what, Err(error)),
     }
     Ok(exit_code)
+}
+
+/// How much is on a list, and what isn't, or can't be used.
+fn what_is_on(list: &List, arch: &Arch) -> String {
+    let is_unusable = |it: &&Entry| matches!(it, Entry::Unusable { .. });
+    let unusable = list.entries.iter().filter(is_unusable).count();
+    let on = format!("{} for the architecture {arch}", list.entries.len());
+    match list.is_for_others() {
+        Some((count, others)) => format!("{on}, and {count} for {others}"),
+        None if unusable > 0 => format!("{on}, of which {unusable} can't be used"),
+        None => on,
+    }
 }
 
 /// Which runs are on beside one like this.

@@ -154,7 +154,9 @@ pub fn update(container: &Container, settings: &Settings, is_of_base: bool) -> R
     if let Some(mirror) = settings.mirror.as_deref().filter(|_| is_of_base) {
         container.run(&MIRROR.with([mirror]), by)?;
     }
-    let list = command(User::Root, "listing the packages", vec!["pacman", "-Q"]);
+    // And the databases: builds install what those of the image have.
+    let list = "pacman -Q && sha256sum /var/lib/pacman/sync/*";
+    let list = command(User::Root, "listing the packages", vec!["sh", "-c", list]);
     // A base image comes without databases, and pacman may find that odd.
     let before = match is_of_base {
         true => String::new(),

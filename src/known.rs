@@ -14,7 +14,6 @@ use crate::look::Looker;
 use crate::memory::{Memory, Seen, Waiting};
 use crate::owners::Owners;
 use crate::report::{Facts, Failure, Line, Outcome, Step, ToReview, Waits, at};
-use crate::retry::{A_FEW, Tries};
 use crate::words::{Commit, PackageName};
 
 /// What knows it.
@@ -175,10 +174,5 @@ fn is_published(repo: &Repo, seen: &Seen, sink: &Sink, by: Deadline) -> Result<b
     let (Ok(names), Ok(version)) = (names, seen.version.parse()) else {
         return Ok(false);
     };
-    for name in &names {
-        if !sink.has(&repo.publish_to, name, &version, Tries::new(A_FEW, by))? {
-            return Ok(false);
-        }
-    }
-    Ok(!names.is_empty())
+    Ok(!names.is_empty() && sink.has(&repo.publish_to, &names, &version, by)?)
 }

@@ -181,7 +181,10 @@ impl Source {
         let url = url.strip_prefix("git+").unwrap_or(url).to_owned();
         let reference = match fragment.split_once('=') {
             _ if fragment.is_empty() => "HEAD".to_owned(),
-            Some(("commit", _)) => return Source::Fixed,
+            // Anything else that git takes for one may lead elsewhere tomorrow.
+            Some(("commit", id)) if id.bytes().all(|it| it.is_ascii_hexdigit()) => {
+                return Source::Fixed;
+            }
             Some(("branch", name)) => format!("refs/heads/{name}"),
             Some(("tag", name)) => format!("refs/tags/{name}"),
             _ => return Source::Unknown,

@@ -42,8 +42,9 @@ fn act(command: Command, settings: Settings) -> Result<u8> {
     screen::start(settings.is_seen, settings.is_verbose);
     match command {
         Command::Build(home) => {
-            let home = Home::open(home)?;
+            // First, so that an old report isn't taken for this run's.
             let mut summary = Summary::new(settings.told)?;
+            let home = Home::open(home)?;
             let ended = run::run(&settings.run, home, &mut summary);
             if ended.is_ok() || summary.has_lines() {
                 summary.end();

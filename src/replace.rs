@@ -14,11 +14,16 @@ use crate::http::Deadline;
 /// How often a lock is tried.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Writes a file beside its place, and renames it.
+/// Writes a file beside its place, and renames it. Where a link leads to one, that is replaced.
 ///
 /// # Errors
-/// Those of the file system.
+/// Those of the file system; what is there, and is no regular file: `/dev/null`, say.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let linked = fs::canonicalize(path);
+    let path = linked.as_deref().unwrap_or(path);
+    if fs::metadata(path).is_ok_and(|it| !it.is_file()) {
+        return Err(Error::other("it is no regular file, and stays as it is"));
+    }
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let mut file = File::create(&beside)?;

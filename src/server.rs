@@ -1,5 +1,6 @@
 //! The Vieter server: how it is reached, and with which key. Not here: what is asked of it (`list`, `home`).
 
+use std::cell::Cell;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,8 @@ const BODY: Duration = Duration::from_secs(60);
 
 /// A client of one server.
 pub struct Server {
+    /// Whether it gave no answer when it was asked last what is published.
+    pub is_away: Cell<bool>,
     http: Client,
     ca_file: Option<PathBuf>,
 }
@@ -52,7 +55,11 @@ impl Server {
         let mut http = Client::new(agent(TlsConfig::default()), base.clone(), base);
         http.secret = settings.api_key;
         let ca_file = settings.ca_file;
-        Server { http, ca_file }
+        Server {
+            is_away: Cell::new(false),
+            http,
+            ca_file,
+        }
     }
 
     /// Its address, without a slash at the end.

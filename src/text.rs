@@ -179,9 +179,12 @@ pub fn json_escaped(json: &str) -> String {
     })
 }
 
-/// The characters of Unicode that reorder or hide what is around them.
+/// The characters of Unicode that reorder or hide what is around them, or are taken for something else.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        // Blanks that are none to a shell, before a `#`, say.
+        || c.is_whitespace() && !c.is_ascii()
+        || c == '\u{2800}'
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
         // Blank letters, and variation selectors, in which whole texts are hidden.
         || matches!(c, '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}')

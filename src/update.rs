@@ -32,8 +32,9 @@ pub fn of_pkgbuild(old: &str, new: &str) -> Option<Update> {
     }
     let (old, new) = (lines(old), lines(new));
     let (from, to) = (version(&old)?, version(&new)?);
-    let is_update =
-        blanked(&old) == blanked(&new) && !is_like_an_id(to.pkgver(), takes_apart(&new));
+    let is_update = blanked(&old) == blanked(&new)
+        && !is_like_an_id(to.pkgver(), takes_apart(&new))
+        && !uses_sums(&new);
     is_update.then_some(Update { from, to })
 }
 
@@ -161,19 +162,39 @@ fn is_like_an_id(pkgver: &str, is_taken_apart: bool) -> bool {
     let mut pieces = whole.split(|it: char| !is_hex(it));
     let mut runs = pkgver.split(|it: char| !is_hex(it));
     let is_pieced = match is_taken_apart {
-        true => pieces.any(|run| is_id(run, 4)),
+        // Whatever stands between may be taken out; and what git-describe(1) prints ends with one, whatever stands before.
+        true => {
+            let all: String = pkgver.chars().filter(|it| is_hex(*it)).collect();
+            let mut behind_g = pkgver.split('g').skip(1);
+            is_id(&all, 4) || behind_g.any(|it| it.len() >= 4 && it.chars().take(4).all(is_hex))
+        }
         false => pieces.any(|run| run.len() >= 7 && has_letter(run)),
     };
     is_pieced || runs.any(|run| is_id(run, 4))
 }
 
-/// Whether a recipe cuts, or replaces, in the values of variables (bash(1), "Parameter Expansion").
+/// Whether a recipe cuts, or replaces, in the values of variables (bash(1), "Parameter Expansion"), or has commands that may.
 fn takes_apart(lines: &[&str]) -> bool {
-    let mut expansions = lines.iter().flat_map(|line| line.split("${").skip(1));
-    expansions.any(|rest| {
-        let expansion = rest.split('}').next().unwrap_or(rest);
-        expansion.contains(['/', '#', '%', ':', '^', ',', '@'])
+    const COMMANDS: [&str; 5] = ["$(", "`", "<(", "<<", "IFS"];
+    // Another one within it, or its end on another line, may be anything.
+    let cuts = |rest: &str| {
+        let expansion = rest.split_once('}').map(|(it, _)| it);
+        expansion.is_none_or(|it| it.contains(['/', '#', '%', ':', '^', ',', '@']))
+    };
+    lines.iter().any(|line| {
+        line.split("${").skip(1).any(cuts) || COMMANDS.iter().any(|it| line.contains(it))
     })
+}
+
+/// Whether a recipe takes its checksums for something else, as which of them may be anything: a commit's id, say.
+fn uses_sums(lines: &[&str]) -> bool {
+    let names_sums = |rest: &str| {
+        let name = rest.trim_start_matches(['{', '!', '#']);
+        SUMS.split(' ').any(|it| name.starts_with(it))
+    };
+    lines
+        .iter()
+        .any(|line| line.split('$').skip(1).any(names_sums))
 }
 
 /// Whether a change of a .SRCINFO says nothing else than this update does.
@@ -348,6 +369,10 @@ mod tests {
             format!("pkgver={version}\npkgrel=1\nsource=(\"git+https://x#commit={expansion}\")\n")
         };
         for (pieces, is_one) in [
+            ("$sha1sums", false),
+            ("${sha1sums_git[0]}", false),
+            ("$(tr -d . <<<$pkgver)", false),
+            ("${v[${i}]//.}", false),
             ("${pkgver//./}", false),
             ("${!v//./}", false),
             ("${a[0]//./}", false),
@@ -355,6 +380,16 @@ mod tests {
         ] {
             let texts = ["131.0.6778.84", "131.0.6778.85"].map(|it| version(it, pieces));
             assert_eq!(of_pkgbuild(&texts[0], &texts[1]).is_some(), is_one);
+        }
+        for (new, is_one) in [
+            ("12345678r87654321", false),
+            ("1.1_0_g42315709", false),
+            ("1.1_0_g1234", false),
+            ("9.7p1", true),
+            ("1.1", true),
+        ] {
+            let texts = ["1.0", new].map(|it| version(it, "v${pkgver//_/-}"));
+            assert_eq!(of_pkgbuild(&texts[0], &texts[1]).is_some(), is_one, "{new}");
         }
         // A version that isn't in one place isn't known.
         let twice = OLD.replace("pkgver_of=1", "pkgver=2");

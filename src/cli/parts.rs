@@ -163,7 +163,7 @@ fn prune(values: &Values) -> Result<bool> {
             "--prune (VIETER_PRUNE) is for a run of the whole list: a part (--shard, VIETER_SHARD) doesn't know the others'",
         ));
     }
-    if prune && values.get("VIETER_INTO")?.is_none() {
+    if prune && values.get("VIETER_ADDRESS")?.is_some() {
         return Err(usage(
             "--prune (VIETER_PRUNE) is for --into: a server keeps what it has",
         ));

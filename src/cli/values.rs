@@ -105,8 +105,14 @@ pub fn parse_timeout(seconds: &str) -> Result<Duration> {
 pub fn parse_address(address: String) -> Result<String> {
     let takes = "--address (VIETER_ADDRESS) takes http://HOST[:PORT] or https://HOST[:PORT]";
     let is_plain = !address.contains(['?', '#', '@']);
+    let is_http = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
+    // A port that is none would count as the usual one.
+    let has_good_port = |uri: &Uri| {
+        let named = uri.authority().and_then(|it| it.as_str().rsplit_once(':'));
+        uri.port_u16().is_some() || named.is_none_or(|(_, port)| port.ends_with(']'))
+    };
     match address.parse::<Uri>() {
-        Ok(uri) if is_plain && matches!(uri.scheme_str(), Some("http" | "https")) => Ok(address),
+        Ok(uri) if is_plain && is_http(&uri) && has_good_port(&uri) => Ok(address),
         _ => Err(refused(&address, "address of a server", takes)),
     }
 }

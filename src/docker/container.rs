@@ -274,13 +274,15 @@ impl Exec<'_> {
         let mut rest = Vec::with_capacity(8192);
         let most = MAX_CAPTURED.saturating_add(BEHIND);
         let mut read = self.take(most).read_to_end(&mut rest).map(drop);
+        // Where more comes, the last mark wasn't read, and one that a stranger has printed would be taken for it.
+        let is_all = (rest.len() as u64) < most;
         let end = rest.windows(END.len()).rposition(|it| it == END);
         if let Some(end) = end {
             // What comes behind it may be cut anywhere.
             rest.truncate(end);
             read = Ok(());
         }
-        if rest.len() as u64 > MAX_CAPTURED {
+        if !is_all || rest.len() as u64 > MAX_CAPTURED {
             read = Err(IoError::other(TOO_MUCH));
         }
         self.finish(&rest, read)?;

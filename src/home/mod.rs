@@ -11,7 +11,6 @@ pub mod server;
 mod staging;
 
 use std::hash::RandomState;
-use std::path::Path;
 use std::rc::Rc;
 
 use crate::archive::Archive;
@@ -21,8 +20,7 @@ use crate::http::Deadline;
 use crate::inbox::Inbox;
 use crate::list::{self, List, Repo};
 use crate::owners::{Listed, Owners};
-use crate::report::{Line, Outcome, Tried};
-use crate::retry::Tries;
+use crate::report::{Facts, Line, Outcome, Tried};
 use crate::server::{self as client, Server};
 use crate::text::one_line;
 use crate::words::{Arch, PackageName, RepoName, Version};
@@ -79,6 +77,14 @@ impl Home {
         match self {
             Home::Server(server) => server.sends_key_in_the_clear(),
             Home::Folder(_) => false,
+        }
+    }
+
+    /// The option that names it, for advice.
+    pub fn option(&self) -> String {
+        match self {
+            Home::Server(server) => format!("--address {}", server.address()),
+            Home::Folder(folder) => format!("--into {}", folder.0.dir.display()),
         }
     }
 
@@ -160,23 +166,30 @@ impl Sink<'_> {
         server::Shelf { server, repo, arch }
     }
 
-    /// Whether a version of a package is published.
+    /// Whether a version of each of these packages is published.
     ///
     /// # Errors
     /// No answer, or none that tells it; a folder's database that can't be read.
     pub fn has(
         &self,
         repo: &RepoName,
-        name: &PackageName,
+        names: &[PackageName],
         version: &Version,
-        tries: Tries,
+        by: Deadline,
     ) -> Result<bool> {
-        match self.home {
-            Home::Server(home) => self
-                .on_server(home, repo)
-                .has(&format!("{name}-{version}"), tries),
-            Home::Folder(home) => home.shelf(self, repo).has(name, version, tries.by),
+        for name in names {
+            let has = match self.home {
+                Home::Server(home) => {
+                    let shelf = self.on_server(home, repo);
+                    shelf.has(&format!("{name}-{version}"), shelf.tries(by))?
+                }
+                Home::Folder(home) => home.shelf(self, repo).has(name, version, by)?,
+            };
+            if !has {
+                return Ok(false);
+            }
         }
+        Ok(true)
     }
 
     /// Makes a repository's database reachable for a build's container: what stands behind `Server =` in its pacman.conf.
@@ -287,14 +300,25 @@ impl Sink<'_> {
         }
     }
 
-    /// Sends a build's log to whoever keeps such. That it can't be is no reason for a build to fail.
-    pub fn send_log(&self, repo: &Repo, times: [u64; 2], is_built: bool, path: &Path) {
-        let (Home::Server(server), Some(target)) = (self.home, repo.target) else {
-            return;
-        };
-        let sent = server::send_log(server, target, self.arch, times, is_built, path);
-        if let Err(error) = sent {
-            log::warn!("sending the log of {}: {error}", repo.name());
+    /// Sends the log of a build that is told now to whoever keeps such. That it can't be is no reason for a build to fail.
+    pub fn send_log(&self, line: &Line) {
+        let Facts {
+            entry,
+            log,
+            waits,
+            times,
+            ..
+        } = &line.facts;
+        let target = entry.as_ref().and_then(|it| it.target);
+        // The log of what waits is another night's.
+        if let (Home::Server(server), Some(target), Some(log), None) =
+            (self.home, target, log, waits)
+        {
+            let is_built = line.failure().is_none();
+            let sent = server::send_log(server, target, self.arch, *times, is_built, log);
+            if let Err(error) = sent {
+                log::warn!("sending the log of {}: {error}", line.name);
+            }
         }
     }
 

@@ -70,7 +70,10 @@ fn section(dir: &Path, section: &Section) -> String {
         Some(_) => "Required DatabaseOptional",
         None => "Optional TrustAll",
     };
-    let file = escaped(&dir.display().to_string());
+    // A space, or pacman's own `$`, would end it.
+    let parts = dir.iter().map(|part| encode(&part.to_string_lossy()));
+    let file = parts.collect::<Vec<_>>().join("/");
+    let file = escaped(file.trim_start_matches("%2F"));
     let mut html = format!(
         "<h2>{repo} <span class=\"dim\">{arch}</span></h2>\n<p>For /etc/pacman.conf, on this machine; elsewhere with the \
          address of this page in place of file://{file}:</p>\n\
@@ -135,7 +138,8 @@ fn link(url: &str, text: &str) -> String {
 }
 
 fn time(seconds: u64) -> String {
-    utc(seconds).replace('T', " ").chars().take(16).collect()
+    let time: String = utc(seconds).replace('T', " ").chars().take(16).collect();
+    time + " UTC"
 }
 
 fn size(bytes: u64) -> String {
@@ -182,7 +186,7 @@ mod tests {
         );
         assert_eq!(
             (time(1_735_689_599), size(0)),
-            ("2024-12-31 23:59".into(), "0.0 kB".into())
+            ("2024-12-31 23:59 UTC".into(), "0.0 kB".into())
         );
     }
 }

@@ -39,10 +39,19 @@ impl Shelf<'_> {
         let [repo, arch, what] = [self.repo.as_str(), self.arch.as_str(), what].map(encode);
         let path = format!("/{repo}/{arch}/{what}");
         let by = tries.by;
-        retry(tries, || {
+        let has = retry(tries, || {
             let answer = self.server.head(&path, by.within(PATIENCE))?;
             Ok(found(answer)?.is_some())
-        })
+        });
+        let no_answer = |error: &Error| error.kind == Kind::NoAnswer;
+        self.server.is_away.set(has.as_ref().is_err_and(no_answer));
+        has
+    }
+
+    /// A few tries for a question; but one, as long as there is no answer: nothing is lost by it, and a list is long.
+    pub fn tries(&self, by: Deadline) -> Tries {
+        let is_away = self.server.is_away.get();
+        Tries::new(if is_away { 1 } else { A_FEW }, by)
     }
 
     /// Where pacman finds it; `None` if it has no database (`<repo>.db`), as before its first package.
@@ -51,7 +60,7 @@ impl Shelf<'_> {
     /// Those of [`Shelf::has`].
     pub fn url(&self, by: Deadline) -> Result<Option<String>> {
         let Shelf { server, repo, arch } = self;
-        let is_there = self.has(&format!("{repo}.db"), Tries::new(A_FEW, by))?;
+        let is_there = self.has(&format!("{repo}.db"), self.tries(by))?;
         Ok(is_there.then(|| format!("{}/{repo}/{arch}", server.address())))
     }
 

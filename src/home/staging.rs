@@ -86,8 +86,8 @@ impl<'s> Staging<'s> {
         };
         let (path, log) = (self.path(name), self.path("sign.log"));
         let signature = self.path(&signature_of(name));
-        let doing =
-            |why: String| Error::unusable(format!("signing {name} with {sign_command:?}"), why);
+        // Without the command, which may have a passphrase in it: this is told on the page, too.
+        let doing = |why: String| Error::unusable(format!("signing {name} by --sign-command"), why);
         let ended = run(sign_command, &path, &log, by.within(SIGNING))
             .map_err(|error| doing(error.to_string()))?;
         let mut said = Output::default();
@@ -245,7 +245,7 @@ mod tests {
         std::thread::spawn(move || sender.send(fs::read(pipe)));
         let error = staging.sign("file", Deadline::after(Duration::from_secs(1)));
         let error = error.unwrap_err().to_string();
-        assert!(error.contains("signing file with"), "{error}");
+        assert!(error.contains("signing file by --sign-command"), "{error}");
         assert!(error.contains("stopped at the time limit"), "{error}");
         assert!(error.contains("waiting for a pin"), "{error}");
         let read = ended.recv_timeout(Duration::from_secs(60)).unwrap();

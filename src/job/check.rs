@@ -6,7 +6,6 @@ use crate::error::{Error, Result};
 use crate::owners::names_of;
 use crate::pkgbuild::Pkgbuild;
 use crate::report::{Failure, Outcome, Step, at};
-use crate::retry::{A_FEW, Tries};
 use crate::text::one_line;
 use crate::words::PackageName;
 
@@ -25,13 +24,8 @@ impl Job<'_, '_> {
         }
         let version = pkgbuild.version().map_err(at(Step::Version))?;
         let (sink, repo) = (self.builds.sink, &self.task.repo.publish_to);
-        for name in &pkgbuild.names {
-            let has = sink.has(repo, name, &version, Tries::new(A_FEW, self.by));
-            if !has.map_err(at(Step::Check))? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let has = sink.has(repo, &pkgbuild.names, &version, self.by);
+        has.map_err(at(Step::Check))
     }
 
     /// Says what would be done, and what stands in its way, as far as that is known without doing it.

@@ -8,8 +8,8 @@ use crate::sandbox::{ADD_REPOSITORY, MISSING, User, command};
 use crate::text::one_line;
 use crate::words::PackageName;
 
-/// What pacman says of a package that the mirror doesn't have any more.
-const NOT_FOUND: &str = "returned error: 404";
+/// What pacman says at its end if the mirror doesn't have a package any more.
+const NOT_FOUND: &str = "failed to retrieve some files";
 
 /// The dependencies that are in no repository, by what pacman says, without versions.
 fn nowhere(error: &Error) -> Vec<PackageName> {
@@ -69,7 +69,9 @@ impl Job<'_, '_> {
             .filter(|it| !self.handover.would_be_built.contains(it));
         let repo = &self.task.repo.publish_to;
         let advice = |name: &PackageName| {
-            let build = format!("vieter build --repo {repo} https://aur.archlinux.org/{name}.git");
+            let home = self.builds.sink.home.option();
+            let url = format!("https://aur.archlinux.org/{name}.git");
+            let build = format!("vieter build {home} --repo {repo} {url}");
             format!("{name} is in no repository; if the AUR has it: {build}")
         };
         let advice: Vec<String> = nowhere.map(advice).collect();

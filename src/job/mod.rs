@@ -137,10 +137,7 @@ pub fn build<'e>(builds: &Builds<'_, 'e>, task: &Task, handover: &mut Handover<'
             ),
         })
     });
-    if let Some(log) = line.facts.log.as_ref().filter(|_| !builds.settings.dry_run) {
-        let times = [began, since_1970()];
-        builds.sink.send_log(task.repo, times, outcome.is_ok(), log);
-    }
+    line.facts.times = [began, since_1970()];
     if let Some(waits) = &line.facts.waits {
         line.facts.log.clone_from(&waits.failed.log);
     }

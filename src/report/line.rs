@@ -82,6 +82,8 @@ pub struct Facts {
     pub is_update: bool,
     /// The file with all that was printed.
     pub log: Option<PathBuf>,
+    /// When the try that it is of began and ended, in seconds since 1970.
+    pub times: [u64; 2],
     /// The archives that were published.
     pub archives: Vec<Archived>,
 }

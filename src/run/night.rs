@@ -1,6 +1,8 @@
 //! A run that holds its engine: what is known without a container, the builder image, the repositories, what has gone from the list.
 //! Not here: how the engine is held (`hold`), and how one repository is built (the crate's `job`).
 
+use std::fs;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -31,14 +33,19 @@ pub struct Due {
     pub spent: Duration,
     /// Whether it waits if it failed not long ago.
     pub has_to_wait: bool,
+    /// The log of its last try in this run, which goes when there is another one.
+    pub log: Option<PathBuf>,
 }
 
 impl Due {
     /// The same, to be tried again after a try that has ended so.
     fn again(self, line: &Line) -> Due {
+        // What waits from another night has that night's.
+        let log = line.facts.log.clone();
         Due {
             spent: line.took,
             has_to_wait: false,
+            log: log.filter(|_| line.facts.waits.is_none()),
             ..self
         }
     }
@@ -230,6 +237,9 @@ impl Night<'_> {
         self.workshop.is_used |= self.uses_the_workshop();
         let (workshop, repo) = (&self.workshop, &due.repo);
         log::info!("{} for the repository {}", repo.name(), repo.publish_to);
+        if let Some(log) = &due.log {
+            let _ = fs::remove_file(log);
+        }
         let builder = workshop.builder.as_ref();
         let builds = Builds {
             sandbox: workshop.sandbox,
@@ -258,6 +268,9 @@ impl Night<'_> {
         // What took long is remembered at once.
         if !dry_run && !matches!(line.outcome, Outcome::UpToDate) {
             memory.save();
+        }
+        if !dry_run {
+            sink(&self.home, &self.listed, &self.workshop).send_log(&line);
         }
         summary.add(line);
     }

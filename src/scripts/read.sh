@@ -37,7 +37,10 @@ _list="source_${CARCH}[@]"
 _sources=("${source[@]}" "${!_list}")
 [[ $has_pkgver ]] || _sources=()
 printf '%s\0' "${#_sources[@]}" "${_sources[@]}"
-for _list in {depends,makedepends,checkdepends}{,_"$CARCH"}; do
+# Those of a check() that makepkg doesn't run aren't needed.
+_lists=(depends makedepends)
+[[ ! $(declare -F check) || " ${BUILDENV[*]} " == *' !check '* ]] || _lists+=(checkdepends)
+for _list in "${_lists[@]}" "${_lists[@]/%/_$CARCH}"; do
     _list+='[@]'
     printf '%s\0' "${!_list}"
 done

@@ -383,7 +383,7 @@ fn only_what_is_an_update_and_nothing_else_is_approved_by_itself() {
         "skipped",
         &[("PKGBUILD", &summed(sum.trim())), ("data", "1\n")],
     );
-    for name in ["mode", "file", "forged", "hidden", "sub"] {
+    for name in ["mode", "file", "forged", "hidden", "sub", "ended"] {
         own.package(
             name,
             &[
@@ -447,6 +447,10 @@ fn only_what_is_an_update_and_nothing_else_is_approved_by_itself() {
             (".gitattributes", "PKGBUILD -diff\n"),
         ],
     );
+    // Longer than what is read, with what stands behind what was read to its end, but no bash minds.
+    let ended = raised("ended") + "\0that was all\0\n" + &run_it + "; return 0\n";
+    let padding = "#".repeat(1_348_570 - ended.len());
+    own.package("ended", &[("PKGBUILD", &(ended + &padding))]);
     own.package("mode", &[("PKGBUILD", &raised("mode"))]);
     fs::write(own.world.git_dir("sub").join("PKGBUILD"), raised("sub")).unwrap();
     own.git_in("sub", &format!("git add PKGBUILD; {}", submodule("2")));
@@ -457,13 +461,15 @@ fn only_what_is_an_update_and_nothing_else_is_approved_by_itself() {
 
     let run = own.build(&["--approve-updates"]).exits(5);
     let run = run.reports("built       true 1.1-1  (an update)");
-    let run = ["skipped", "mode", "file", "forged", "hidden", "sub"]
-        .into_iter()
-        .chain(dressed.map(|it| it.0))
-        .fold(run, |run, name| {
-            run.reports(&format!("built       {name} 1.0-1  ("))
-        });
-    run.reports("19 built, 0 up to date, 0 failed, 18 to review");
+    let run = [
+        "skipped", "mode", "file", "forged", "hidden", "sub", "ended",
+    ]
+    .into_iter()
+    .chain(dressed.map(|it| it.0))
+    .fold(run, |run, name| {
+        run.reports(&format!("built       {name} 1.0-1  ("))
+    });
+    run.reports("20 built, 0 up to date, 0 failed, 19 to review");
     let requests = own.world.server.take_requests();
     assert!(
         !requests.iter().any(|it| it.contains("was-run")),

@@ -38,7 +38,7 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing_of_it() {
     world.list(&gone, "bur");
     world.server.take_requests();
 
-    let command = "vieter build --repo bur https://aur.archlinux.org/nosuch.git";
+    let command = " --repo bur https://aur.archlinux.org/nosuch.git";
     let told = world.build(&["--dry-run"]);
     told.exits(1)
         .reports("up to date  done 1.0-1  ")
