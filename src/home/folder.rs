@@ -14,7 +14,7 @@ use super::change::plain;
 use super::database::{Database, Package};
 use super::page::{self, Section};
 use super::publish::tidy;
-use super::records::Records;
+use super::records::{FILE, Records};
 use super::staging::{Staging, failed_to};
 use super::{Gone, Sink};
 use crate::docker::Container;
@@ -78,7 +78,12 @@ impl Folder {
         let whole = opened.and_then(|_| fs::canonicalize(dir).map_err(failed_to("finding", dir)));
         let advice = "--into (VIETER_INTO) takes a folder that this user can write to";
         let dir = whole.map_err(|error| error.advise(advice))?;
-        Ok(Folder(Settings { dir, ..settings }, Latest::default()))
+        let folder = Folder(Settings { dir, ..settings }, Latest::default());
+        // Before anything is built that couldn't be published.
+        let dirs = folder.places()?.into_iter();
+        let mut dirs = dirs.map(|(repo, arch)| folder.dir(&repo, &arch));
+        dirs.try_for_each(|it| may_be_written(&it).map_err(|error| error.advise(advice)))?;
+        Ok(folder)
     }
 
     /// Waits until nobody else changes it.
@@ -196,6 +201,19 @@ fn names_in<T: FromStr>(dir: &Path) -> Result<Vec<T>> {
     found.sort_by_key(DirEntry::file_name);
     let name = |it: &DirEntry| it.file_name().to_str()?.parse().ok();
     Ok(found.iter().filter_map(name).collect())
+}
+
+/// Makes a file in a folder that has packages of ours, and removes it, unless there is such a one.
+fn may_be_written(dir: &Path) -> Result<()> {
+    let path = dir.join(".vieter.new");
+    if !dir.join(FILE).exists() {
+        return Ok(());
+    }
+    match File::create_new(&path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(failed_to("writing to", dir)(error)),
+        Ok(_) => fs::remove_file(&path).map_err(failed_to("removing", &path)),
+    }
 }
 
 fn open_lock(dir: &Path) -> Result<File> {

@@ -183,13 +183,18 @@ fn a_folder_that_cannot_be_written_to_is_told_at_the_start() {
     }
     assert_eq!(fs::read(&file).unwrap(), b"mine");
     // Neither the file system's owner nor anybody else may write to it.
-    home.repo("vieter");
-    let dir = home.dir().display().to_string();
-    let read_only = format!("mount --bind '{dir}' '{dir}'; mount -o remount,bind,ro '{dir}'");
-    among_mounts(home.vieter().arg(&any), &read_only, "")
-        .exits(3)
-        .says(&dir)
-        .says("--into (VIETER_INTO)");
+    let repo = home.repo("vieter");
+    let records = repo.join("vieter.json");
+    fs::write(&records, "{}").unwrap();
+    for dir in [home.dir(), repo] {
+        let dir = dir.display().to_string();
+        let read_only = format!("mount --bind '{dir}' '{dir}'; mount -o remount,bind,ro '{dir}'");
+        among_mounts(home.vieter().arg(&any), &read_only, "")
+            .exits(3)
+            .says(&dir)
+            .says("--into (VIETER_INTO)");
+    }
+    fs::remove_file(records).unwrap();
     assert_eq!(home.files().len(), 0);
 }
 
