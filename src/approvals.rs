@@ -109,10 +109,7 @@ impl Approvals {
         let update = if by == By::Update { "update " } else { "" };
         let version = version.map_or(String::new(), |it| format!(" {it}"));
         let line = format!("{key} {commit}  # {update}{today}{version}");
-        if parse(&line) != Ok(Some((key.clone(), commit.clone()))) {
-            let why = "its URL, branch or path can't stand in a line of it";
-            return Err(Error::unusable(what, why));
-        }
+        can_be_approved(repo, commit)?;
 
         let failed = |error: io::Error| Error::unusable(&what, error);
         // A link is followed, so that what it leads to is replaced, or made.
@@ -134,6 +131,19 @@ impl Approvals {
         self.commits.borrow_mut().insert(key, commit.clone());
         Ok(())
     }
+}
+
+/// Whether an entry can stand in the file.
+///
+/// # Errors
+/// A URL, branch or path that would be read as something else.
+pub fn can_be_approved(repo: &Repo, commit: &Commit) -> Result<()> {
+    let key = Key::of(repo);
+    if parse(&format!("{key} {commit}")) != Ok(Some((key.clone(), commit.clone()))) {
+        let why = "its URL, branch or path can't stand in a line of the approvals";
+        return Err(Error::unusable(format!("approving {}", key.name()), why));
+    }
+    Ok(())
 }
 
 fn folder_of(file: &Path) -> &Path {

@@ -42,9 +42,10 @@ fn act(command: Command, settings: Settings) -> Result<u8> {
     screen::start(settings.is_seen, settings.is_verbose);
     match command {
         Command::Build(home) => {
-            // First, so that an old report isn't taken for this run's.
+            // It makes the folder that the report may be in; an old report isn't to be taken for this run's, whatever comes of that.
+            let home = Home::open(home);
             let mut summary = Summary::new(settings.told)?;
-            let home = Home::open(home)?;
+            let home = home?;
             let ended = run::run(&settings.run, home, &mut summary);
             if ended.is_ok() || summary.has_lines() {
                 summary.end();

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::http::{Method, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
@@ -40,10 +40,13 @@ const CONNECT: Duration = Duration::from_secs(30);
 const NEXT_BYTES: Duration = Duration::from_secs(300);
 const BODY: Duration = Duration::from_secs(60);
 
+/// How long it may be away for a restart.
+const RESTART: Duration = Duration::from_secs(120);
+
 /// A client of one server.
 pub struct Server {
-    /// Whether it gave no answer when it was asked last what is published.
-    pub is_away: Cell<bool>,
+    /// Since when it has given no answer, if it hasn't.
+    silent_since: Cell<Option<Instant>>,
     http: Client,
     ca_file: Option<PathBuf>,
 }
@@ -56,10 +59,22 @@ impl Server {
         http.secret = settings.api_key;
         let ca_file = settings.ca_file;
         Server {
-            is_away: Cell::new(false),
+            silent_since: Cell::new(None),
             http,
             ca_file,
         }
+    }
+
+    /// Notes whether it has given an answer.
+    pub fn note(&self, has_answered: bool) {
+        let since = self.silent_since.get().unwrap_or_else(Instant::now);
+        self.silent_since.set((!has_answered).then_some(since));
+    }
+
+    /// Whether it has given none for longer than a restart takes.
+    pub fn is_away(&self) -> bool {
+        let since = self.silent_since.get();
+        since.is_some_and(|it| it.elapsed() > RESTART)
     }
 
     /// Its address, without a slash at the end.

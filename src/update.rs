@@ -186,15 +186,16 @@ fn takes_apart(lines: &[&str]) -> bool {
     })
 }
 
-/// Whether a recipe takes its checksums for something else, as which of them may be anything: a commit's id, say.
+/// Whether a recipe may take its checksums for something else, as which of them may be anything, a commit's id, say: it names them
+/// but where they are given, or uses variables that others name.
 fn uses_sums(lines: &[&str]) -> bool {
-    let names_sums = |rest: &str| {
-        let name = rest.trim_start_matches(['{', '!', '#']);
-        SUMS.split(' ').any(|it| name.starts_with(it))
-    };
-    lines
-        .iter()
-        .any(|line| line.split('$').skip(1).any(names_sums))
+    lines.iter().any(|line| {
+        let rest = match line.split_once("=(") {
+            Some((name, rest)) if is_of_sums(name.trim_matches([' ', '\t', '+'])) => rest,
+            _ => line,
+        };
+        rest.contains("${!") || SUMS.split(' ').any(|it| rest.contains(it))
+    })
 }
 
 /// Whether a change of a .SRCINFO says nothing else than this update does.
@@ -370,6 +371,8 @@ mod tests {
         };
         for (pieces, is_one) in [
             ("$sha1sums", false),
+            ("${!_s}", false),
+            ("<(cut -c 2 file)", false),
             ("${sha1sums_git[0]}", false),
             ("$(tr -d . <<<$pkgver)", false),
             ("${v[${i}]//.}", false),

@@ -12,7 +12,7 @@ use crate::sandbox::{DATABASE, PLAIN};
 use crate::tar::Own;
 use crate::words::PackageName;
 
-/// Where the checker makes new ones, in the lock's container.
+/// Where the checker makes new ones, in the workshop's container.
 const FOLDER: &str = "/tmp/vieter";
 const UNPACKED: &str = "/tmp/vieter.tar";
 

@@ -14,7 +14,7 @@ use super::change::plain;
 use super::database::{Database, Package};
 use super::page::{self, Section};
 use super::publish::tidy;
-use super::records::{FILE, Records};
+use super::records::Records;
 use super::staging::{Staging, failed_to};
 use super::{Gone, Sink};
 use crate::docker::Container;
@@ -78,12 +78,7 @@ impl Folder {
         let whole = opened.and_then(|_| fs::canonicalize(dir).map_err(failed_to("finding", dir)));
         let advice = "--into (VIETER_INTO) takes a folder that this user can write to";
         let dir = whole.map_err(|error| error.advise(advice))?;
-        let folder = Folder(Settings { dir, ..settings }, Latest::default());
-        // Before anything is built that couldn't be published.
-        let dirs = folder.places()?.into_iter();
-        let mut dirs = dirs.map(|(repo, arch)| folder.dir(&repo, &arch));
-        dirs.try_for_each(|it| may_be_written(&it).map_err(|error| error.advise(advice)))?;
-        Ok(folder)
+        Ok(Folder(Settings { dir, ..settings }, Latest::default()))
     }
 
     /// Waits until nobody else changes it.
@@ -203,16 +198,17 @@ fn names_in<T: FromStr>(dir: &Path) -> Result<Vec<T>> {
     Ok(found.iter().filter_map(name).collect())
 }
 
-/// Makes a file in a folder that has packages of ours, and removes it, unless there is such a one.
-fn may_be_written(dir: &Path) -> Result<()> {
+/// Whether a folder can be written to, if it is there: a file of ours is made in it, and removed.
+fn can_be_written(dir: &Path) -> Result<()> {
     let path = dir.join(".vieter.new");
-    if !dir.join(FILE).exists() {
-        return Ok(());
-    }
-    match File::create_new(&path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+    match File::create(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(failed_to("writing to", dir)(error)),
-        Ok(_) => fs::remove_file(&path).map_err(failed_to("removing", &path)),
+        Ok(_) => {
+            // Another run may have been quicker.
+            let _ = fs::remove_file(&path);
+            Ok(())
+        }
     }
 }
 
@@ -280,10 +276,11 @@ impl Shelf<'_> {
         let read = file.read_exact(&mut beginning);
         let is_tar = beginning.ends_with(b"ustar") || beginning.iter().all(|byte| *byte == 0);
         file.rewind().map_err(failed_to("reading", &path))?;
-        let read = match read.is_ok() && is_tar {
-            true => Database::read(file, &self.secret),
-            false => plain(self.inbox, &mut file, size, by)
-                .and_then(|it| Database::read(it, &self.secret)),
+        let read = if read.is_ok() && is_tar {
+            Database::read(file, &self.secret)
+        } else {
+            let unpacked = plain(self.inbox, &mut file, size, by);
+            unpacked.and_then(|it| Database::read(it, &self.secret))
         };
         let advice = "restore it, or make it anew with repo-add";
         read.map_err(|error| error.during(path.display()).advise(advice))
@@ -326,7 +323,7 @@ impl Shelf<'_> {
     /// Whether a version of a package is in its database, and the archive there.
     ///
     /// # Errors
-    /// Those of [`Shelf::read`]; a database that is lost.
+    /// Those of [`Shelf::read`]; a database that is lost; if it isn't, a folder that can't be written to.
     pub fn has(&self, name: &PackageName, version: &Version, by: Deadline) -> Result<bool> {
         let database = self.latest(by)?;
         // Before anything is built that couldn't be published.
@@ -334,7 +331,11 @@ impl Shelf<'_> {
             let path = self.dir.join(self.file("db"));
             self.records()?.must_match(&database, &path)?;
         }
-        Ok(self.has_in(&database, name, version))
+        let has = self.has_in(&database, name, version);
+        if !has {
+            can_be_written(&self.dir)?;
+        }
+        Ok(has)
     }
 
     /// Whether a version of a package is in this database of its, and the archive there.

@@ -317,7 +317,7 @@ impl Sink<'_> {
             let is_built = line.failure().is_none();
             let sent = server::send_log(server, target, self.arch, *times, is_built, log);
             if let Err(error) = sent {
-                log::warn!("sending the log of {}: {error}", line.name);
+                log::warn!("sending the log of {}: {error}", line.url);
             }
         }
     }

@@ -44,14 +44,13 @@ impl Shelf<'_> {
             Ok(found(answer)?.is_some())
         });
         let no_answer = |error: &Error| error.kind == Kind::NoAnswer;
-        self.server.is_away.set(has.as_ref().is_err_and(no_answer));
+        self.server.note(!has.as_ref().is_err_and(no_answer));
         has
     }
 
-    /// A few tries for a question; but one, as long as there is no answer: nothing is lost by it, and a list is long.
+    /// A few tries for a question; but one if the server is away: a list is long, and the next night asks again.
     pub fn tries(&self, by: Deadline) -> Tries {
-        let is_away = self.server.is_away.get();
-        Tries::new(if is_away { 1 } else { A_FEW }, by)
+        Tries::new(if self.server.is_away() { 1 } else { A_FEW }, by)
     }
 
     /// Where pacman finds it; `None` if it has no database (`<repo>.db`), as before its first package.

@@ -8,7 +8,7 @@ use crate::sandbox::{ADD_REPOSITORY, MISSING, User, command};
 use crate::text::one_line;
 use crate::words::PackageName;
 
-/// What pacman says at its end if the mirror doesn't have a package any more.
+/// What pacman says at its end if it couldn't download something: a mirror may not have it any more.
 const NOT_FOUND: &str = "failed to retrieve some files";
 
 /// The dependencies that are in no repository, by what pacman says, without versions.

@@ -133,7 +133,7 @@ pub fn build<'e>(builds: &Builds<'_, 'e>, task: &Task, handover: &mut Handover<'
             Ok(outcome) => !matches!(outcome, Outcome::UpToDate | Outcome::WouldBuild),
             Err(failure) => !matches!(
                 failure.error.kind,
-                Kind::Waits | Kind::Outdated | Kind::Held | Kind::Early
+                Kind::Waits | Kind::Outdated | Kind::Held
             ),
         })
     });

@@ -13,9 +13,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 
 use self::gather::{Found, gather};
-use crate::approvals::{self, Approvals, By};
+use crate::approvals::{self, Approvals, By, can_be_approved};
 use crate::docker::Engine;
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use crate::home::Home;
 use crate::list::{Entry, Repo};
 use crate::look::Looker;
@@ -80,6 +80,10 @@ pub fn review(settings: &Settings, asking: Asking, home: Option<Home>) -> Result
     screen::end();
     let mut new = vec![];
     for (repo, found) in repos.iter().zip(found) {
+        let found = found.and_then(|found| match found {
+            Some(found) => can_be_approved(repo, &found.commit).map(|()| Some(found)),
+            None => Ok(None),
+        });
         match found {
             Ok(found) => new.extend(found.map(|found| (repo, found))),
             Err(error) => {
@@ -92,16 +96,7 @@ pub fn review(settings: &Settings, asking: Asking, home: Option<Home>) -> Result
     for (repo, found) in &new {
         match answer(&asking, &repo.name(), found) {
             Answer::Yes => {
-                let version = found.version.as_ref();
-                match approvals.approve(repo, &found.commit, version, By::Person) {
-                    // Its URL, say, can't stand in a line: that is no other's matter.
-                    Err(error) if error.kind == Kind::Unusable => {
-                        log::error!("{error}");
-                        failed = failed.saturating_add(1);
-                        continue;
-                    }
-                    ended => ended?,
-                }
+                approvals.approve(repo, &found.commit, found.version.as_ref(), By::Person)?;
                 tell(format!("approved {} at {}\n", repo.name(), found.commit));
                 left = left.saturating_sub(1);
             }

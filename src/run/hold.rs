@@ -94,17 +94,13 @@ fn take_lock<'e>(
 
 /// Says what builds can reach in their network that nobody may want them to.
 fn warn_of_network(engine: &Engine, network: Option<&str>) {
-    match network {
-        _ if !engine.is_direct => log::warn!(
-            "builds are in {}: if the engine's TCP port can be reached from there, a stranger's build \
-             is root on the engine's host; put builds into a network of their own (README, \"What protects you\")",
-            network.map_or("the engine's default network".to_owned(), |it| format!(
-                "the network {it}"
-            ))
-        ),
-        Some("host") => {
-            log::warn!("builds are in the host's network, and reach what listens on its loopback")
-        }
-        _ => (),
+    if !engine.is_direct {
+        let network = network.unwrap_or("that is the engine's default");
+        log::warn!(
+            "builds are in the network {network}: if the engine's TCP port can be reached from there, a stranger's build \
+             is root on the engine's host; put builds into a network of their own (README, \"What protects you\")"
+        );
+    } else if network == Some("host") {
+        log::warn!("builds are in the host's network, and reach what listens on its loopback");
     }
 }

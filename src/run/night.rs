@@ -219,9 +219,9 @@ impl Night<'_> {
             } else if line.came_early() && has_time {
                 let why = "it may replace packages of others, so it is built after them";
                 log::info!("{}: {why}", line.name);
-                let spent = line.took;
-                self.queue
-                    .wait(Due { spent, ..due }, Until::AllWereTried, line);
+                let (spent, log) = (line.took, line.facts.log.clone());
+                let due = Due { spent, log, ..due };
+                self.queue.wait(due, Until::AllWereTried, line);
             } else {
                 self.tell(line, summary);
             }

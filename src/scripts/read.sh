@@ -37,9 +37,9 @@ _list="source_${CARCH}[@]"
 _sources=("${source[@]}" "${!_list}")
 [[ $has_pkgver ]] || _sources=()
 printf '%s\0' "${#_sources[@]}" "${_sources[@]}"
-# Those of a check() that makepkg doesn't run aren't needed.
+# makepkg takes these for those of a check().
 _lists=(depends makedepends)
-[[ ! $(declare -F check) || " ${BUILDENV[*]} " == *' !check '* ]] || _lists+=(checkdepends)
+declare -F check >/dev/null && _lists+=(checkdepends)
 for _list in "${_lists[@]}" "${_lists[@]/%/_$CARCH}"; do
     _list+='[@]'
     printf '%s\0' "${!_list}"

@@ -134,7 +134,7 @@ fn a_database_that_is_none_is_told_and_nothing_is_lost() {
         (
             "cut",
             "zstd -q < cut.db | head -c 90 > it; mv it cut.db",
-            "cut.db: ",
+            "cut.db: unpacking the database: ",
         ),
         ("half", "truncate -s 700 half.files", "half.files: "),
         ("memory", "echo '{' > vieter.json", "vieter.json: "),
@@ -183,18 +183,19 @@ fn a_folder_that_cannot_be_written_to_is_told_at_the_start() {
     }
     assert_eq!(fs::read(&file).unwrap(), b"mine");
     // Neither the file system's owner nor anybody else may write to it.
-    let repo = home.repo("vieter");
-    let records = repo.join("vieter.json");
-    fs::write(&records, "{}").unwrap();
-    for dir in [home.dir(), repo] {
-        let dir = dir.display().to_string();
-        let read_only = format!("mount --bind '{dir}' '{dir}'; mount -o remount,bind,ro '{dir}'");
-        among_mounts(home.vieter().arg(&any), &read_only, "")
-            .exits(3)
-            .says(&dir)
-            .says("--into (VIETER_INTO)");
-    }
-    fs::remove_file(records).unwrap();
+    let repo = home.repo("vieter").display().to_string();
+    let dir = home.dir().display().to_string();
+    let read_only =
+        |dir: &str| format!("mount --bind '{dir}' '{dir}'; mount -o remount,bind,ro '{dir}'");
+    among_mounts(home.vieter().arg(&any), &read_only(&dir), "")
+        .exits(3)
+        .says(&dir)
+        .says("--into (VIETER_INTO)");
+    // Before it is built.
+    among_mounts(home.vieter().arg(&any), &read_only(&repo), "")
+        .exits(1)
+        .reports("failed      any 1.0-1  at check  ")
+        .says(&format!("writing to {repo}: Read-only file system"));
     assert_eq!(home.files().len(), 0);
 }
 

@@ -56,9 +56,10 @@ fn an_engine_that_is_restarted_ends_the_run_and_the_next_one_is_whole() {
         world.server.take_requests();
         let run = thread::scope(|scope| {
             scope.spawn(|| {
-                match step {
-                    "clone" => drop(silent.accept().unwrap()),
-                    _ => world.server.wait_for("GET /it/builds/now"),
+                // The call is held until the engine has gone.
+                let _call = (step == "clone").then(|| silent.accept().unwrap());
+                if step == "build" {
+                    world.server.wait_for("GET /it/builds/now");
                 }
                 restart();
             });
