@@ -191,12 +191,13 @@ fn a_folder_that_cannot_be_written_to_is_told_at_the_start() {
         .exits(3)
         .says(&dir)
         .says("--into (VIETER_INTO)");
+    assert_eq!(home.files().len(), 0);
     // Before it is built.
     among_mounts(home.vieter().arg(&any), &read_only(&repo), "")
         .exits(1)
         .reports("failed      any 1.0-1  at check  ")
         .says(&format!("writing to {repo}: Read-only file system"));
-    assert_eq!(home.files().len(), 0);
+    assert_eq!(fs::read_dir(&repo).unwrap().count(), 0);
 }
 
 #[test]
