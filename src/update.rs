@@ -125,7 +125,12 @@ fn version(lines: &[&str]) -> Option<Version> {
             _ => None,
         }
     };
-    Version::new(value("epoch")?, value("pkgver")?, value("pkgrel")?).ok()
+    let (epoch, pkgver, pkgrel) = (value("epoch")?, value("pkgver")?, value("pkgrel")?);
+    // Nobody counts that far: it would be something else, a commit's id, say.
+    if epoch.len().max(pkgrel.len()) > 8 {
+        return None;
+    }
+    Version::new(epoch, pkgver, pkgrel).ok()
 }
 
 /// Whether a line gives a variable a value, in whatever form.
@@ -394,6 +399,9 @@ mod tests {
             let texts = ["1.0", new].map(|it| version(it, "v${pkgver//_/-}"));
             assert_eq!(of_pkgbuild(&texts[0], &texts[1]).is_some(), is_one, "{new}");
         }
+        let release = |pkgrel: &str| format!("pkgver=1\npkgrel={pkgrel}\n");
+        assert!(of_pkgbuild(&release("1"), &release("20261127")).is_some());
+        assert!(of_pkgbuild(&release("1"), &release("123456789")).is_none());
         // A version that isn't in one place isn't known.
         let twice = OLD.replace("pkgver_of=1", "pkgver=2");
         let new = twice.replace("pkgrel=1", "pkgrel=2");
