@@ -105,7 +105,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, env: Env) -> Result<Actio
             Value(it) if command.is_none() && it == "build" => command = Some(Named::Build),
             Value(it) if command.is_none() && it == "check" => command = Some(Named::Check),
             Value(it) if command.is_none() && it == "review" => command = Some(Named::Review),
-            Value(it) if command.is_none() => return Err(usage(format!("{it:?} is no command"))),
+            Value(it) if command.is_none() => {
+                return Err(usage(format!(
+                    "{it:?} is no command: build, check or review"
+                )));
+            }
             Value(it) if it.is_empty() => {
                 return Err(usage("an empty WHAT: to build all, leave it out"));
             }
