@@ -94,13 +94,14 @@ fn take_lock<'e>(
 
 /// Says what builds can reach in their network that nobody may want them to.
 fn warn_of_network(engine: &Engine, network: Option<&str>) {
-    if !engine.is_direct {
-        let network = network.unwrap_or("that is the engine's default");
-        log::warn!(
+    match network {
+        Some(network) if !engine.is_direct => log::warn!(
             "builds are in the network {network}: if the engine's TCP port can be reached from there, a stranger's build \
              is root on the engine's host; put builds into a network of their own (README, \"What protects you\")"
-        );
-    } else if network == Some("host") {
-        log::warn!("builds are in the host's network, and reach what listens on its loopback");
+        ),
+        Some("host") => {
+            log::warn!("builds are in the host's network, and reach what listens on its loopback")
+        }
+        _ => (),
     }
 }
