@@ -62,10 +62,10 @@ impl Archive {
         if pkginfo.split('\n').any(|line| line.len() > MAX_LINE) {
             return bad("a line of its .PKGINFO", "is longer than 16 KiB");
         }
-        // Carriage returns end a line for some readers.
+        // Carriage returns end a line for some readers, and what is no text swallows one's end.
         if let Some(line) = pkginfo
             .split('\n')
-            .find(|line| line.chars().any(char::is_control))
+            .find(|line| line.contains(|it: char| it.is_control() || it == '\u{fffd}'))
         {
             return bad(&format!("{line:?}"), "is a line with control characters");
         }

@@ -60,8 +60,8 @@ impl<T, R> Queue<T, R> {
         self.0.iter().any(|waiting| waiting.tried.is_none())
     }
 
-    /// Takes the first that is due, now that so many archives have been published.
-    pub fn next(&mut self, published: usize) -> Option<T> {
+    /// Takes the first that is due, now that so many archives have been published, and what was said of it if it was tried.
+    pub fn next(&mut self, published: usize) -> Option<(T, Option<R>)> {
         let all_were_tried = !self.has_untried();
         let is_due = |waiting: &Waiting<T, R>| match waiting.tried.as_ref().map(|it| it.until) {
             None => true,
@@ -69,7 +69,8 @@ impl<T, R> Queue<T, R> {
             Some(Until::AllWereTried) => all_were_tried,
         };
         let position = self.0.iter().position(is_due)?;
-        self.0.remove(position).map(|waiting| waiting.item)
+        let Waiting { item, tried } = self.0.remove(position)?;
+        Some((item, tried.map(|it| it.report)))
     }
 
     /// Puts back what was tried, and waits.
@@ -106,33 +107,37 @@ impl<T, R> Queue<T, R> {
 mod tests {
     use super::*;
 
+    fn next<T>(queue: &mut Queue<T, &str>, published: usize) -> Option<T> {
+        queue.next(published).map(|(item, _)| item)
+    }
+
     #[test]
     fn what_was_not_tried_comes_in_order_and_first() {
         let mut queue = Queue::empty();
         for item in ["a", "b", "c"] {
             queue.add(item);
         }
-        assert_eq!(queue.next(0), Some("a"));
+        assert_eq!(next(&mut queue, 0), Some("a"));
         queue.wait("a", Until::Published(0), "a lacks b");
         // Something was published, so a is due again; but b and c have not had their turn.
-        assert_eq!(queue.next(1), Some("b"));
-        assert_eq!(queue.next(1), Some("c"));
-        assert_eq!(queue.next(1), Some("a"));
+        assert_eq!(next(&mut queue, 1), Some("b"));
+        assert_eq!(next(&mut queue, 1), Some("c"));
+        assert_eq!(next(&mut queue, 1), Some("a"));
         assert!(queue.is_empty());
-        assert_eq!(queue.next(1), None);
+        assert_eq!(next(&mut queue, 1), None);
     }
 
     #[test]
     fn what_waits_is_due_only_when_something_was_published_since() {
         let mut queue = Queue::empty();
         queue.add("a");
-        assert_eq!(queue.next(3), Some("a"));
+        assert_eq!(next(&mut queue, 3), Some("a"));
         queue.wait("a", Until::Published(3), "lacks b");
-        assert_eq!(queue.next(3), None);
+        assert_eq!(next(&mut queue, 3), None);
         assert_eq!((queue.len(), queue.is_empty()), (1, false));
-        assert_eq!(queue.next(4), Some("a"));
+        assert_eq!(next(&mut queue, 4), Some("a"));
         queue.wait("a", Until::Published(4), "lacks c");
-        assert_eq!(queue.next(4), None);
+        assert_eq!(next(&mut queue, 4), None);
         assert_eq!(queue.give_up().collect::<Vec<_>>(), ["lacks c"]);
     }
 
@@ -142,14 +147,14 @@ mod tests {
         for item in ["a", "b"] {
             queue.add(item);
         }
-        assert_eq!(queue.next(0), Some("a"));
+        assert_eq!(next(&mut queue, 0), Some("a"));
         queue.wait("a", Until::AllWereTried, "came early");
         assert!(queue.has_untried());
-        assert_eq!(queue.next(0), Some("b"));
+        assert_eq!(next(&mut queue, 0), Some("b"));
         queue.wait("b", Until::Published(0), "lacks c");
         assert!(!queue.has_untried());
-        assert_eq!(queue.next(0), Some("a"));
-        assert_eq!(queue.next(0), None);
+        assert_eq!(next(&mut queue, 0), Some("a"));
+        assert_eq!(next(&mut queue, 0), None);
     }
 
     #[test]

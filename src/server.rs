@@ -38,7 +38,7 @@ pub const KEY_VARIABLES: [&str; 2] = ["VIETER_API_KEY", "VIETER_API_KEY_FILE"];
 /// answer to an upload, which it has to unpack; and for an answer's body.
 const CONNECT: Duration = Duration::from_secs(30);
 const NEXT_BYTES: Duration = Duration::from_secs(300);
-const BODY: Duration = Duration::from_secs(60);
+const BODY: Duration = Duration::from_secs(30);
 
 /// How long it may be away for a restart.
 const RESTART: Duration = Duration::from_secs(120);

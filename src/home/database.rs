@@ -11,15 +11,15 @@ use crate::tar::Members;
 use crate::text::one_line;
 
 /// The most that one file in a database may have, in bytes: a list of files, as a rule; and what is said of a package.
-const MAX_FILE: u64 = 64 << 20;
+const MAX_FILE: u64 = 16 << 20;
 const MAX_DESC: u64 = 1 << 20;
 
 /// The most packages, and the longest name of one, or of a file, in bytes: they are held in memory.
 const MAX_PACKAGES: usize = 20_000;
 const MAX_NAME: usize = 1000;
 
-/// How much longer a database may be after a publish, in bytes.
-const MAX_NEW: u64 = 256 << 20;
+/// How much longer a database may be after a publish, in bytes: pacman takes none of more than 128 MiB.
+const MAX_NEW: u64 = 32 << 20;
 
 /// How much of a file is read at once, in bytes.
 const PIECE: u64 = 64 << 10;

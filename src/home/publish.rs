@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::time::Duration;
 
 use super::change::{Change, KINDS, change, changed};
 use super::database::{Database, Package};
@@ -15,6 +16,9 @@ use crate::archive::Archive;
 use crate::error::{Error, Result};
 use crate::http::Deadline;
 use crate::words::PackageName;
+
+/// How long it may take to change a database.
+const CHANGING: Duration = Duration::from_secs(600);
 
 /// Publishes archives, all of them or none, but for those that are there already, unless that is forced. Gives those that it has.
 ///
@@ -62,7 +66,7 @@ pub fn publish<'a>(
     let after = before.change(shelf, &staging, &added, (&names, &wanted), by)?;
 
     for package in &wanted {
-        records.begin(&package.name, source, &package.filename);
+        records.begin(package, source);
     }
     save(&records, &staging)?;
     // Where the database names a file that is gone, it has to have the new one's checksum first.
@@ -212,7 +216,8 @@ impl Databases {
     ) -> Result<Database> {
         let [files, database] = KINDS;
         let old = [shelf.open(files)?, shelf.open(database)?];
-        change(shelf.inbox, old, what, by)?;
+        // repo-add may take hours for what a stranger has written, and whoever shares the folder waits.
+        change(shelf.inbox, old, what, by.within(CHANGING))?;
         // Of the kinds, the database comes last.
         let mut after = Database::default();
         for (kind, before) in KINDS.iter().zip([&self.files, &self.packages]) {

@@ -8,11 +8,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::Source;
-use super::database::Database;
+use super::database::{Database, Package};
 use crate::clock::since_1970;
 use crate::error::{Error, Result};
 use crate::list::Repo;
 use crate::owners::{Key, Listed, belongs_to};
+use crate::pkgbuild::DEBUG;
 use crate::report::Failed;
 
 /// The file, in the folder of a repository and an architecture.
@@ -33,6 +34,9 @@ pub struct Records {
 pub struct Record {
     /// The entry that it is of.
     pub entry: Key,
+    /// Its pkgbase, whose name is the entry's, too; its own if it isn't known.
+    #[serde(default)]
+    pub base: Option<String>,
     /// The commit that it was built of; a PKGBUILD that was downloaded has none.
     pub commit: Option<String>,
     /// When it was published, in seconds since 1970.
@@ -76,9 +80,12 @@ impl Records {
     /// That.
     pub fn must_not_be_anothers(&self, repo: &Repo, names: &[&str], listed: &Listed) -> Result<()> {
         let key = Key::of(repo);
-        for name in names {
-            if let Some(Record { entry, .. }) = self.packages.get(*name)
-                && *entry != key
+        for (package, Record { entry, base, .. }) in &self.packages {
+            let base = base.as_ref().unwrap_or(package);
+            let is_debug = |it: &str| it.strip_suffix(DEBUG) == Some(base);
+            let is_its = |it: &&&str| **it == package || **it == base || is_debug(it);
+            if *entry != key
+                && let Some(name) = names.iter().find(is_its)
                 && listed.may_have(&repo.publish_to, entry)
             {
                 return Err(belongs_to(name, repo, &entry.name()));
@@ -121,20 +128,27 @@ impl Records {
     }
 
     /// Remembers that an archive of this package is going to be there.
-    pub fn begin(&mut self, name: &str, source: &Source, file: &str) {
+    pub fn begin(&mut self, package: &Package, source: &Source) {
+        let Package {
+            name,
+            base,
+            filename,
+            ..
+        } = package;
         let before = self.packages.remove(name);
         let (version, mut files) = before.map_or((None, vec![]), |it| (it.version, it.files));
-        if !files.iter().any(|it| it == file) {
-            files.push(file.to_owned());
+        if !files.contains(filename) {
+            files.push(filename.clone());
         }
         let record = Record {
             entry: Key::of(source.repo),
+            base: Some(base.clone()),
             commit: source.commit.clone(),
             time: since_1970(),
             version,
             files,
         };
-        self.packages.insert(name.to_owned(), record);
+        self.packages.insert(name.clone(), record);
     }
 
     /// Whether no publish that was killed has left anything.
@@ -180,10 +194,39 @@ mod tests {
         let (branch, path) = (empty.clone(), empty);
         Record {
             entry: Key { url, branch, path },
+            base: None,
             commit: None,
             time: 0,
             version: version.map(str::to_owned),
             files: files.iter().map(|it| (*it).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn a_pkgbase_and_its_debug_package_are_its_entrys_too() {
+        let mut records = Records::default();
+        let base = Some("base".to_owned());
+        let its = Record {
+            base,
+            ..record(Some("1-1"), &[])
+        };
+        records.packages.insert("part".to_owned(), its);
+        let list = "https://other\n";
+        let (repo, arch) = ("mine".parse().unwrap(), "any".parse().unwrap());
+        let list = crate::list::read_from(list.as_bytes(), "L", &repo, &arch).unwrap();
+        let Some(crate::list::Entry::Repo(other)) = list.entries.first() else {
+            panic!("no entry");
+        };
+        for (name, is_free) in [
+            ("part", false),
+            ("base", false),
+            ("base-debug", false),
+            ("base-docs", true),
+            ("debug", true),
+        ] {
+            // Without a list, all that is remembered counts.
+            let claimed = records.must_not_be_anothers(other, &[name], &Listed::default());
+            assert_eq!(claimed.is_ok(), is_free, "{name}");
         }
     }
 

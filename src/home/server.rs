@@ -15,7 +15,7 @@ use crate::words::{Arch, RepoName};
 
 /// How long the server may take for one answer to a `HEAD`, and for one database, if there is that much time at all.
 const PATIENCE: Duration = Duration::from_secs(20);
-const DATABASE: Duration = Duration::from_secs(60);
+const DATABASE: Duration = Duration::from_secs(30);
 
 /// How long it may take for a build's log.
 const LOG: Duration = Duration::from_secs(120);

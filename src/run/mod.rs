@@ -94,7 +94,6 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
                 spent: Duration::ZERO,
                 // What somebody has named is what is wanted now.
                 has_to_wait: settings.list.what.is_empty() && !settings.builds.force,
-                log: None,
             }),
             Entry::Unusable { name, error } => {
                 let outcome = Outcome::Failed(at(Step::List)(*error));

@@ -2,7 +2,6 @@
 //! Not here: how the engine is held (`hold`), and how one repository is built (the crate's `job`).
 
 use std::fs;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use crate::lock;
 use crate::others::Others;
 use crate::owners::{Listed, Owners};
 use crate::queue::{Queue, Until};
-use crate::report::{Line, Outcome, Summary};
+use crate::report::{Facts, Line, Outcome, Summary};
 use crate::screen;
 use crate::workshop::Workshop;
 
@@ -33,19 +32,14 @@ pub struct Due {
     pub spent: Duration,
     /// Whether it waits if it failed not long ago.
     pub has_to_wait: bool,
-    /// The log of its last try in this run, which goes when there is another one.
-    pub log: Option<PathBuf>,
 }
 
 impl Due {
     /// The same, to be tried again after a try that has ended so.
     fn again(self, line: &Line) -> Due {
-        // What waits from another night has that night's.
-        let log = line.facts.log.clone();
         Due {
             spent: line.took,
             has_to_wait: false,
-            log: log.filter(|_| line.facts.waits.is_none()),
             ..self
         }
     }
@@ -124,7 +118,7 @@ impl Night<'_> {
         }
         let mut unknown = Queue::empty();
         self.workshop.is_used |= self.uses_the_workshop();
-        while let Some(due) = self.queue.next(0) {
+        while let Some((due, _)) = self.queue.next(0) {
             screen::begin("looking".to_owned(), &due.repo.name());
             let sink = &sink(&self.home, &self.listed, &self.workshop);
             let base = due.has_to_wait.then_some(self.workshop.base_of_builds());
@@ -179,7 +173,7 @@ impl Night<'_> {
             self.look_at_others(&mut others, due);
         }
         loop {
-            let Some(due) = self.queue.next(self.handover.published) else {
+            let Some((due, before)) = self.queue.next(self.handover.published) else {
                 if !self.have_published(&mut others)? {
                     break;
                 }
@@ -189,6 +183,15 @@ impl Night<'_> {
             };
             let place = count.saturating_sub(self.queue.len());
             screen::begin(format!("{place}/{count}"), &due.repo.name());
+            // There is another log now; what waits from another night has that night's.
+            if let Some(Facts {
+                log: Some(log),
+                waits: None,
+                ..
+            }) = before.map(|it| it.facts)
+            {
+                let _ = fs::remove_file(log);
+            }
             let mut line = self.build_one(&due);
             if let Err(error) = lock::must_be_held(&self.workshop.lock) {
                 if let Outcome::Failed(failure) = line.outcome {
@@ -219,9 +222,9 @@ impl Night<'_> {
             } else if line.came_early() && has_time {
                 let why = "it may replace packages of others, so it is built after them";
                 log::info!("{}: {why}", line.name);
-                let (spent, log) = (line.took, line.facts.log.clone());
-                let due = Due { spent, log, ..due };
-                self.queue.wait(due, Until::AllWereTried, line);
+                let spent = line.took;
+                self.queue
+                    .wait(Due { spent, ..due }, Until::AllWereTried, line);
             } else {
                 self.tell(line, summary);
             }
@@ -237,9 +240,6 @@ impl Night<'_> {
         self.workshop.is_used |= self.uses_the_workshop();
         let (workshop, repo) = (&self.workshop, &due.repo);
         log::info!("{} for the repository {}", repo.name(), repo.publish_to);
-        if let Some(log) = &due.log {
-            let _ = fs::remove_file(log);
-        }
         let builder = workshop.builder.as_ref();
         let builds = Builds {
             sandbox: workshop.sandbox,

@@ -7,19 +7,39 @@
 # Exit code: 0 when all were looked at; anything else if one isn't what makepkg writes, or can't be read to its end.
 
 cd -- "$1" || exit
+
+# Unpacks an archive once, by the program of its kind.
+plain() { # PLACE
+    case $(head -c 4 -- "$1" | od -An -tx1 | tr -d ' ') in
+        28b52ffd) zstd -dcq ;;
+        1f8b* | 1f9d*) gzip -dcq ;;
+        fd377a58) xz -dcq ;;
+        425a68*) bzip2 -dcq ;;
+        04224d18) lz4 -dcq ;;
+        894c5a4f) lzop -dcq ;;
+        4c5a4950) lzip -dcq ;;
+        *) cat ;;
+    esac <"$1"
+}
+# Whether it begins as makepkg's do: a name with a dot, and ustar in the header. A NUL behind the name keeps out what would be taken for
+# text with another archive in it.
+is_tar() { # PLACE
+    local LC_ALL=C header
+    header=$(plain "$1" | head -c 262 | tr '\0\n' '\1\2')
+    [[ ${header:0:1} == . && ${header:0:100} == *$'\1'* && ${header:257} == ustar ]]
+}
+
 for ((n = 0; n < $2; n++)); do
-    # bsdtar reads many formats, the server and pacman read tar: what begins with another format's magic is none. The first
-    # name that makepkg writes is one with a dot, and the header says ustar.
-    first=$(bsdcat -- "$n" | head -c 1 | tr '\0' ' ')
-    magic=$(bsdcat -- "$n" | head -c 262 | tail -c 5 | tr '\0' ' ')
-    [[ $first$magic == .ustar ]] || {
+    # bsdtar reads many formats, in layers of packing; the server reads a tar in one.
+    is_tar "$n" || {
         echo "archive $n isn't a tar of makepkg's" >&2
         exit 1
     }
     # Names with line ends are printed with escapes, on one line. What reads packages may take a name with a dot and slashes
-    # around it for the same, and bsdtar itself takes those behind it, as of a folder.
+    # around it for the same, and bsdtar itself takes those behind it, as of a folder. Longer names than a path can have keep pacman from
+    # reading a database, so they are told as well. All names together may have 16 MiB.
     names=$(
-        bsdtar -tf "$n" | grep -E '^(\./*|/)*\.PKGINFO(/|$)' | head -c 1000
+        bsdtar -tf "$n" | head -c 16777216 | awk 'length > 4096 || /^(\.\/*|\/)*\.PKGINFO(\/|$)/' | head -c 1000
         exit "${PIPESTATUS[0]}"
     ) || exit
     printf '%s\0' "$names"

@@ -10,6 +10,8 @@ set -e
 rm -rf -- "$2"
 mkdir -p -- "$2"/{db,files}
 cd -- "$2"
+# What is left where it is ended goes with the folder.
+export TMPDIR=$2
 [[ ! -s $1/database ]] || bsdtar -xf "$1/database" -C db
 [[ ! -s $1/files ]] || bsdtar -xf "$1/files" -C files
 # A run that was killed between the two has left entries in the list of files alone. repo-add would put new ones into them.

@@ -31,7 +31,7 @@ forge_folder() {
 
 /// Attacks on archives, each a name, bash for a `package()`, and a piece of what is said of it. EDGE is an archive that is listed before
 /// the honest one, or behind it; `own` is one of the names that are the attacker's.
-const ATTACKS: [(&str, &str, &str); 19] = [
+const ATTACKS: [(&str, &str, &str); 20] = [
     // A second archive, of somebody else's name; and one that is called as ours.
     (
         "a",
@@ -86,6 +86,19 @@ const ATTACKS: [(&str, &str, &str); 19] = [
     (
         "ar",
         r#"mkdir ar; info own 1-1 any "$pkgbase" > ar/.PKGINFO; bsdtar -C ar --format=arbsd -cf "$PKGDEST/EDGE" .PKGINFO"#,
+        "listing the archives",
+    ),
+    // Text with an honest archive in it to those who unpack whatever they find, and a tar to those who don't.
+    (
+        "uu",
+        r#"info own 1-1 any "$pkgbase" > .PKGINFO; bsdtar --format=ustar -cf honest .PKGINFO
+        info victim 99-1 any > .PKGINFO; bsdtar --format=ustar -cf evil .PKGINFO
+        perl -e '
+            local $/; open F, "honest"; open G, "evil"; $text = "\nbegin 644 x\n" . pack("u", <F>) . "`\nend\n";
+            sub header { ("a" x 100) . "0000644 0000000 0000000 " . sprintf("%011o ", length $text) . "00000000001 " . $_[0]
+                . "0" . ("b" x 100) . ("u" x 72) . "0000000 0000000 " . ("p" x 167) }
+            $sum += ord for split //, header(" " x 8);
+            print header(sprintf "%06o  ", $sum), $text, "\0" x (-length($text) % 512), <G>' | zstd -q > "$PKGDEST/EDGE""#,
         "listing the archives",
     ),
     // Its end is so far behind that nobody reads it.
