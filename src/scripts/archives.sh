@@ -10,7 +10,9 @@ cd -- "$1" || exit
 
 # Unpacks an archive once, by the program of its kind.
 plain() { # PLACE
-    case $(head -c 4 -- "$1" | od -An -tx1 | tr -d ' ') in
+    local magic
+    magic=$(head -c 4 -- "$1" | od -An -tx1 | tr -d ' ')
+    case $magic in
         28b52ffd) zstd -dcq ;;
         1f8b* | 1f9d*) gzip -dcq ;;
         fd377a58) xz -dcq ;;
