@@ -1,6 +1,7 @@
 //! Which commits a person has approved, in the text that `--approved` names: an entry a line, its URL, `branch=` and `path=` if it has
 //! them, and the commit, or the SHA-256 of a PKGBUILD that is downloaded; behind `#`, `update` if no person did it, when it was
-//! approved, and the version that it claims to be. It is made to live in Git: sorted, and one approval changes one line. Not here: who approves (`review`, `job`).
+//! approved, and the version that it claims to be. It is made to live in Git: sorted, and one approval changes one line. Not here: who
+//! approves (`review`, `job`).
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};

@@ -49,11 +49,8 @@ impl Pkgbuild {
 
 /// What makepkg calls the package with the debug symbols of all that this pkgbase makes.
 pub fn debug_of(pkgbase: &str) -> String {
-    format!("{pkgbase}{DEBUG}")
+    format!("{pkgbase}-debug")
 }
-
-/// What stands behind the pkgbase then.
-pub const DEBUG: &str = "-debug";
 
 /// Takes what `scripts/read.sh` prints.
 ///

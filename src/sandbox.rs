@@ -35,8 +35,8 @@ pub struct Settings {
 /// Who a command in a container runs as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum User {
-    /// For pacman, what prepares the image, the inbox, and reading what the engine limits: never for a repository's code. But the install scripts of
-    /// packages are run by pacman.
+    /// For pacman, what prepares the image, the inbox, and reading what the engine limits: never for a repository's code.
+    /// But the install scripts of packages are run by pacman.
     Root,
     /// The build user: all that comes from a repository.
     Builder,

@@ -2,6 +2,7 @@
 //! such streams and takes them so (Engine API, `GET` and `PUT /containers/{id}/archive`), and its `PUT` believes what it
 //! gets. Not here: which files are wanted (`inbox`).
 
+use std::fs::File;
 use std::io::{Cursor, Error, ErrorKind, Read, Result};
 
 /// Tar goes in blocks of this many bytes: a header, then the file filled up with zeros.
@@ -156,6 +157,14 @@ fn header(name: &str, size: u64, kind: char) -> Vec<u8> {
 
 /// A file of ours that goes into a tar stream: its name, its size in bytes, and what is in it.
 pub type Own<'a> = (String, u64, Box<dyn Read + 'a>);
+
+/// A file of the host's, under this name.
+///
+/// # Errors
+/// Those of the file system.
+pub fn own(name: &str, file: File) -> Result<Own<'static>> {
+    Ok((name.to_owned(), file.metadata()?.len(), Box::new(file)))
+}
 
 /// A tar stream of files of ours, each of which has as many bytes as is said.
 pub fn of_files<'a>(files: Vec<Own<'a>>) -> Box<dyn Read + 'a> {

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::http::Deadline;
 use crate::inbox::Inbox;
 use crate::sandbox::{DATABASE, PLAIN};
-use crate::tar::Own;
+use crate::tar::{Own, own};
 use crate::words::PackageName;
 
 /// Where the checker makes new ones, in the workshop's container.
@@ -51,15 +51,14 @@ pub fn plain(
 pub fn change(inbox: &Inbox, old: [Option<File>; 2], change: &Change, by: Deadline) -> Result<()> {
     let [files, database] = old;
     // Empty ones for those that aren't there, as another repository's may be called so in there.
-    let own = |name: &str, file: Option<File>| -> Result<Own> {
-        let Some(file) = file else {
-            return Ok((name.to_owned(), 0, Box::new(io::empty())));
-        };
-        let data = file.metadata();
-        let data = data.map_err(|error| Error::unusable(name, error))?;
-        Ok((name.to_owned(), data.len(), Box::new(file)))
+    let or_empty = |name: &str, file: Option<File>| -> Result<Own> {
+        match file {
+            Some(file) => own(name, file).map_err(|error| Error::unusable(name, error)),
+            None => Ok((name.to_owned(), 0, Box::new(io::empty()))),
+        }
     };
-    inbox.put(vec![own("files", files)?, own("database", database)?], by)?;
+    let old = [or_empty("files", files)?, or_empty("database", database)?];
+    inbox.put(old.into(), by)?;
     let mut args = vec![inbox.path(""), FOLDER.to_owned()];
     match change {
         Change::Add(archives) => {

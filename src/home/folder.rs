@@ -25,7 +25,7 @@ use crate::owners::{Key, Listed, Owners};
 use crate::replace::lock;
 use crate::report::{Failed, Tried};
 use crate::sandbox::WOULD_TAKE;
-use crate::tar::{Own, of_files};
+use crate::tar::{Own, of_files, own};
 use crate::words::{Arch, PackageName, RepoName, Version};
 
 /// The file that is locked while something in the folder is changed.
@@ -359,9 +359,8 @@ impl Shelf<'_> {
         let Some(file) = self.open("db")? else {
             return Ok(None);
         };
-        let path = self.dir.join(self.file("db"));
-        let size = file.metadata().map_err(failed_to("reading", &path))?.len();
-        let database: Own = (self.file("db"), size, Box::new(file));
+        let name = self.file("db");
+        let database = own(&name, file).map_err(failed_to("reading", &self.dir.join(&name)))?;
         container.unpack(FOLDER, &mut of_files(vec![database]), by)?;
         Ok(Some(format!("file://{FOLDER}")))
     }
@@ -383,8 +382,7 @@ impl Shelf<'_> {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 opened => opened.map_err(failed_to("opening", &path))?,
             };
-            let size = file.metadata().map_err(failed_to("opening", &path))?.len();
-            archives.push((package.filename.clone(), size, Box::new(file)));
+            archives.push(own(&package.filename, file).map_err(failed_to("opening", &path))?);
         }
         if archives.is_empty() {
             return Ok(());

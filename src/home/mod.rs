@@ -20,7 +20,7 @@ use crate::http::Deadline;
 use crate::inbox::Inbox;
 use crate::list::{self, List, Repo};
 use crate::owners::{Listed, Owners};
-use crate::report::{Facts, Line, Outcome, Tried};
+use crate::report::{Line, Outcome, Tried};
 use crate::server::{self as client, Server};
 use crate::text::one_line;
 use crate::words::{Arch, PackageName, RepoName, Version};
@@ -302,20 +302,11 @@ impl Sink<'_> {
 
     /// Sends the log of a build that is told now to whoever keeps such. That it can't be is no reason for a build to fail.
     pub fn send_log(&self, line: &Line) {
-        let Facts {
-            entry,
-            log,
-            waits,
-            times,
-            ..
-        } = &line.facts;
-        let target = entry.as_ref().and_then(|it| it.target);
-        // The log of what waits is another night's.
-        if let (Home::Server(server), Some(target), Some(log), None) =
-            (self.home, target, log, waits)
+        let target = line.facts.entry.as_ref().and_then(|it| it.target);
+        if let (Home::Server(server), Some(target), Some(log)) = (self.home, target, line.own_log())
         {
-            let is_built = line.failure().is_none();
-            let sent = server::send_log(server, target, self.arch, *times, is_built, log);
+            let (times, is_built) = (line.facts.times, line.failure().is_none());
+            let sent = server::send_log(server, target, self.arch, times, is_built, log);
             if let Err(error) = sent {
                 log::warn!("sending the log of {}: {error}", line.url);
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::slice;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +13,7 @@ use super::database::{Database, Package};
 use crate::clock::since_1970;
 use crate::error::{Error, Result};
 use crate::list::Repo;
-use crate::owners::{Key, Listed, belongs_to};
-use crate::pkgbuild::DEBUG;
+use crate::owners::{Key, Listed, belongs_to, names_of};
 use crate::report::Failed;
 
 /// The file, in the folder of a repository and an architecture.
@@ -82,10 +82,9 @@ impl Records {
         let key = Key::of(repo);
         for (package, Record { entry, base, .. }) in &self.packages {
             let base = base.as_ref().unwrap_or(package);
-            let is_debug = |it: &str| it.strip_suffix(DEBUG) == Some(base);
-            let is_its = |it: &&&str| **it == package || **it == base || is_debug(it);
+            let its = names_of(base, slice::from_ref(package));
             if *entry != key
-                && let Some(name) = names.iter().find(is_its)
+                && let Some(name) = names.iter().find(|name| its.iter().any(|it| it == **name))
                 && listed.may_have(&repo.publish_to, entry)
             {
                 return Err(belongs_to(name, repo, &entry.name()));

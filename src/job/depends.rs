@@ -9,7 +9,7 @@ use crate::text::one_line;
 use crate::words::PackageName;
 
 /// What pacman says at its end if it couldn't download something: a mirror may not have it any more.
-const NOT_FOUND: &str = "failed to retrieve some files";
+const NOT_RETRIEVED: &str = "failed to retrieve some files";
 
 /// The dependencies that are in no repository, by what pacman says, without versions.
 fn nowhere(error: &Error) -> Vec<PackageName> {
@@ -88,7 +88,7 @@ impl Job<'_, '_> {
         argv.extend(packages.lines());
         let install = command(User::Root, "installing the dependencies", argv);
         match self.container.run(&install, self.by) {
-            Err(error) if error.output.contains(NOT_FOUND) => {
+            Err(error) if error.output.contains(NOT_RETRIEVED) => {
                 log::info!("trying again after pacman -Syu: {error}");
                 let update = vec!["pacman", "-Syu", "--noconfirm"];
                 self.container

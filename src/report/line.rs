@@ -1,7 +1,7 @@
 //! What is told of one repository: what happened to it, and what is known of it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -170,6 +170,12 @@ impl Line {
         let mut line = Line::untouched(repo.name(), outcome);
         line.facts.entry = Some(repo.clone());
         line
+    }
+
+    /// The log of this try: what waits has another night's.
+    pub fn own_log(&self) -> Option<&Path> {
+        let Facts { log, waits, .. } = &self.facts;
+        log.as_deref().filter(|_| waits.is_none())
     }
 
     /// How it failed, if it did.

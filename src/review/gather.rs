@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::look_at::look_at;
 use super::page::page;
-use crate::approvals::Approvals;
+use crate::approvals::{Approvals, can_be_approved};
 use crate::bring::{self, Brought, Wanted, path};
 use crate::change::{Change, Changed, git};
 use crate::docker::{Container, Engine};
@@ -122,6 +122,7 @@ fn find(
     if approved.as_ref() == Some(&tip) {
         return Ok(None);
     }
+    can_be_approved(repo, &tip)?;
     let (gathered, version) = match repo.kind {
         RepoKind::Git => {
             // One that has gone can't be compared with.

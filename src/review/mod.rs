@@ -13,7 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 
 use self::gather::{Found, gather};
-use crate::approvals::{self, Approvals, By, can_be_approved};
+use crate::approvals::{self, Approvals, By};
 use crate::docker::Engine;
 use crate::error::Result;
 use crate::home::Home;
@@ -80,10 +80,6 @@ pub fn review(settings: &Settings, asking: Asking, home: Option<Home>) -> Result
     screen::end();
     let mut new = vec![];
     for (repo, found) in repos.iter().zip(found) {
-        let found = found.and_then(|found| match found {
-            Some(found) => can_be_approved(repo, &found.commit).map(|()| Some(found)),
-            None => Ok(None),
-        });
         match found {
             Ok(found) => new.extend(found.map(|found| (repo, found))),
             Err(error) => {

@@ -17,7 +17,7 @@ use crate::lock;
 use crate::others::Others;
 use crate::owners::{Listed, Owners};
 use crate::queue::{Queue, Until};
-use crate::report::{Facts, Line, Outcome, Summary};
+use crate::report::{Line, Outcome, Summary};
 use crate::screen;
 use crate::workshop::Workshop;
 
@@ -183,13 +183,8 @@ impl Night<'_> {
             };
             let place = count.saturating_sub(self.queue.len());
             screen::begin(format!("{place}/{count}"), &due.repo.name());
-            // There is another log now; what waits from another night has that night's.
-            if let Some(Facts {
-                log: Some(log),
-                waits: None,
-                ..
-            }) = before.map(|it| it.facts)
-            {
+            // There is another one now.
+            if let Some(log) = before.as_ref().and_then(Line::own_log) {
                 let _ = fs::remove_file(log);
             }
             let mut line = self.build_one(&due);
