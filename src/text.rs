@@ -53,11 +53,12 @@ impl Output {
     fn end_line(&mut self) {
         let line = last_of_line(&self.line);
         let shown = cut(&line, MAX_LINE);
-        log::debug!("| {shown}");
-        screen::said(&shown);
+        // First, so that what is shown is kept, whatever comes then.
         if let Some(file) = &self.file {
             file.line(&line);
         }
+        log::debug!("| {shown}");
+        screen::said(&shown);
         self.line.clear();
     }
 
