@@ -32,9 +32,10 @@ pub struct Archive {
     ending: String,
 }
 
-/// The keys that makepkg 6 and 7 write into a `.PKGINFO`, by what they hold (makepkg, `write_pkginfo`). Those that stand
-/// for the package itself are there once.
-const ONCE: &str = "pkgname pkgver arch";
+/// The keys that makepkg 6 and 7 write into a `.PKGINFO`, by what they hold (makepkg, `write_pkginfo`); and those that are there
+/// once at most.
+const ITSELF: &str = "pkgname pkgver arch";
+const ONCE: &str = "pkgname pkgver arch pkgbase builddate size";
 const NUMBERS: &str = "builddate size";
 const WORDS: &str = "replaces conflict provides depend makedepend checkdepend";
 const TEXTS: &str = "pkgdesc url packager license group backup optdepend xdata";
@@ -80,9 +81,10 @@ impl Archive {
             let is_good = match key {
                 // It would begin another field in pacman's database.
                 _ if value.starts_with('%') => false,
-                _ if is_one_of(ONCE) => once.insert(key, value).is_none(),
+                _ if is_one_of(ONCE) && once.insert(key, value).is_some() => false,
+                _ if is_one_of(ITSELF) => true,
                 "pkgbase" => value == pkgbuild.pkgbase.as_str(),
-                _ if is_one_of(NUMBERS) => value.bytes().all(|it| it.is_ascii_digit()),
+                _ if is_one_of(NUMBERS) => value.parse::<u64>().is_ok(),
                 _ if is_one_of(WORDS) => value.bytes().all(|it| it.is_ascii_graphic()),
                 _ => is_one_of(TEXTS),
             };
@@ -192,7 +194,10 @@ mod tests {
             ("license = GPL", "license = GPL\rpkgname = victim"),
             ("license = GPL", " #"),
             ("license = GPL", "pkgname"),
-            ("license = GPL", "size = $(id)"),
+            ("license = GPL", "size = 0"),
+            ("license = GPL", "pkgbase = base"),
+            ("size = 0", "size = $(id)"),
+            ("size = 0", "size ="),
             ("depend = libx.so=1-64", "depend = a b"),
             ("old<2", "../old"),
             ("license = GPL", "license = %REPLACES%"),

@@ -10,9 +10,8 @@ use crate::docker::types::ImageInspect;
 use crate::docker::{Container, Engine, ImageRef};
 use crate::error::{Kind, Result};
 use crate::http::Deadline;
-use crate::sandbox::{BUILDER, MADE_OF, MIRROR, SET_UP, User, command};
+use crate::sandbox::{BUILDER, MADE_OF, MIRROR, PACKAGES, SET_UP, User, command};
 use crate::text::one_line;
-use crate::words::Arch;
 
 /// The repository part of every builder image's name.
 pub const NAME: &str = "vieter-build";
@@ -30,8 +29,9 @@ const MAX_LAYERS: usize = 20;
 const BASE: &str = "vieter.base";
 const SETTINGS: &str = "vieter.settings";
 
-/// The label that says when it was made, in seconds since 1970.
+/// The label that says when it was made, in seconds since 1970; and the one that says what its makepkg builds for.
 pub const MADE: &str = "vieter.made";
+const CARCH: &str = "vieter.carch";
 
 /// What pacman 7 says when the container's kernel or seccomp profile refuses the sandbox of its downloads.
 const SANDBOX_REFUSED: [&str; 2] = [
@@ -69,6 +69,8 @@ pub struct Builder {
     pub base: String,
     /// When it was made, or changed, in seconds since 1970.
     pub made: u64,
+    /// What its makepkg builds for.
+    pub carch: String,
     /// Whether this run has found it up to date, or made it so.
     pub is_up_to_date: bool,
 }
@@ -125,6 +127,7 @@ fn read(
     let label = |name| kept.label(name).ok_or("its labels are not ours");
     let of = label(BASE)?.to_owned();
     let made = label(MADE)?.parse().map_err(|_| "its age can't be read")?;
+    let carch = one_line(label(CARCH)?, 50);
     // A base image may have many itself.
     let of_base = base.map_or(0, ImageInspect::layers);
     if kept.layers() > MAX_LAYERS.max(of_base.saturating_add(5)) {
@@ -140,6 +143,7 @@ fn read(
     Ok(Builder {
         base: of,
         made,
+        carch,
         is_up_to_date: false,
     })
 }
@@ -155,8 +159,7 @@ pub fn update(container: &Container, settings: &Settings, is_of_base: bool) -> R
         container.run(&MIRROR.with([mirror]), by)?;
     }
     // And the databases: builds install what those of the image have.
-    let list = "pacman -Q && sha256sum /var/lib/pacman/sync/*";
-    let list = command(User::Root, "listing the packages", vec!["sh", "-c", list]);
+    let list = PACKAGES.with([]);
     // A base image comes without databases, and pacman may find that odd.
     let before = match is_of_base {
         true => String::new(),
@@ -198,7 +201,6 @@ pub fn commit(
     engine: &Engine,
     container: &Container,
     settings: &Settings,
-    arch: &Arch,
     base: &str,
 ) -> Result<Builder> {
     let by = Deadline::after(PREPARATION);
@@ -207,17 +209,20 @@ pub fn commit(
     log::info!("builder image: {}", SET_UP.doing);
     let carch = container.read(&SET_UP.with([BUILDER, &conf]), by)?;
     let carch = one_line(carch.trim(), 50);
-    if carch != arch.as_str() {
-        log::warn!("the base image's makepkg builds for {carch}, this run is for {arch}");
-    }
     let image = kept_name();
     log::info!("builder image: commit to {image}");
     let (number, made) = (settings.number(), since_1970());
-    let labels = [(BASE, base), (SETTINGS, &number), (MADE, &made.to_string())];
+    let labels = [
+        (BASE, base),
+        (SETTINGS, &number),
+        (MADE, &made.to_string()),
+        (CARCH, &carch),
+    ];
     engine.commit(container.id(), &image, &labels, by)?;
     Ok(Builder {
         base: base.to_owned(),
         made,
+        carch,
         is_up_to_date: true,
     })
 }

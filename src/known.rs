@@ -53,7 +53,7 @@ impl Known {
         if waiting.is_none() && !is_known {
             return None;
         }
-        let tip = self.looker.commit(repo)?;
+        let tip = self.looker.commit(repo, by)?;
         let approved = self.approvals.as_ref().map(|it| it.find(repo));
         let (commit, to_review) = match approved {
             Some(Some(approved)) if approved != tip => {
@@ -67,7 +67,7 @@ impl Known {
             Some(None) => return None,
             _ => (tip, None),
         };
-        if !self.is_unchanged(repo, seen, commit.as_str())? {
+        if !self.is_unchanged(repo, seen, commit.as_str(), by)? {
             return Some(Glance::Changed);
         }
         let line = |name: String, outcome| {
@@ -116,11 +116,12 @@ impl Known {
         repo: &Repo,
         base: Option<&str>,
         commit: &str,
+        by: Deadline,
     ) -> Option<(Failure, Waits)> {
         let seen = self.memory.find(repo)?;
         let waiting = waiting(seen, base)?;
         // Sources that can't be asked are no reason to try.
-        let is_changed = self.is_unchanged(repo, seen, commit) == Some(false);
+        let is_changed = self.is_unchanged(repo, seen, commit, by) == Some(false);
         (!is_changed).then(|| told(waiting))
     }
 
@@ -136,10 +137,10 @@ impl Known {
     }
 
     /// Whether it has the commit that it had, as have its sources; `None` if one of those can't be asked.
-    fn is_unchanged(&self, repo: &Repo, seen: &Seen, commit: &str) -> Option<bool> {
+    fn is_unchanged(&self, repo: &Repo, seen: &Seen, commit: &str, by: Deadline) -> Option<bool> {
         let sources = seen.sources.as_deref().unwrap_or_default();
         match seen.commit == commit {
-            true => self.looker.are_unchanged(repo, sources),
+            true => self.looker.are_unchanged(repo, sources, by),
             false => Some(false),
         }
     }

@@ -20,9 +20,11 @@ use crate::list::{Repo, RepoKind};
 use crate::text::one_line;
 use crate::words::Commit;
 
-/// The most that is read of an answer, in bytes, and how long it may take; and that of all sources of a PKGBUILD.
+/// The most that is read of an answer, in bytes.
 const MAX_REFS: u64 = 4 * 1024 * 1024;
-const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an answer may take, and those of all sources of a PKGBUILD.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 const PATIENCE_FOR_ALL: Duration = Duration::from_secs(30);
 
 /// The commit, or the tag, that a reference of a Git repository had.
@@ -58,7 +60,7 @@ impl Default for Looker {
 
 impl Looker {
     /// The commit that a build of this entry would be of; `None` if that can't be known so.
-    pub fn commit(&self, repo: &Repo) -> Option<Commit> {
+    pub fn commit(&self, repo: &Repo, by: Deadline) -> Option<Commit> {
         if repo.kind != RepoKind::Git {
             return None;
         }
@@ -67,13 +69,12 @@ impl Looker {
             // If it is a tag's name, a container looks.
             branch => format!("refs/heads/{branch}"),
         };
-        let by = Deadline::after(PATIENCE_FOR_ALL);
-        self.ask(&self.anybody, &repo.url, &reference, by)
+        self.ask(&self.anybody, &repo.url, &reference, by.within(PATIENCE_FOR_ALL))
     }
 
     /// The commits that the Git sources of an entry's PKGBUILD have now. `None` if it has others than can be asked so, or none.
-    pub fn sources(&self, repo: &Repo, sources: &[String]) -> Option<Vec<Head>> {
-        let by = Deadline::after(PATIENCE_FOR_ALL);
+    pub fn sources(&self, repo: &Repo, sources: &[String], by: Deadline) -> Option<Vec<Head>> {
+        let by = by.within(PATIENCE_FOR_ALL);
         let mut heads = vec![];
         let mut has_git = false;
         for source in sources {
@@ -91,8 +92,8 @@ impl Looker {
     }
 
     /// Whether these have the commits still that they had; `None` if one can't be asked.
-    pub fn are_unchanged(&self, repo: &Repo, heads: &[Head]) -> Option<bool> {
-        let by = Deadline::after(PATIENCE_FOR_ALL);
+    pub fn are_unchanged(&self, repo: &Repo, heads: &[Head], by: Deadline) -> Option<bool> {
+        let by = by.within(PATIENCE_FOR_ALL);
         for head in heads {
             if self.head(repo, head.url.clone(), head.reference.clone(), by)? != *head {
                 return Some(false);
@@ -357,7 +358,8 @@ mod tests {
             let crate::list::Entry::Repo(repo) = entry else {
                 panic!("no entry");
             };
-            assert!(looker.commit(repo).is_none());
+            let by = Deadline::after(PATIENCE_FOR_ALL);
+            assert!(looker.commit(repo, by).is_none());
         }
         assert_eq!(calls.try_iter().count(), 1);
     }

@@ -13,9 +13,6 @@ const PAUSES: [u64; 6] = [1, 3, 9, 9, 9, 30];
 /// How many tries a few are.
 pub const A_FEW: usize = 4;
 
-/// How many are made for the sake of what took long to make: for a minute and a half.
-pub const MORE: usize = 8;
-
 /// As many as there is time for.
 pub const WHILE_THERE_IS_TIME: usize = usize::MAX;
 

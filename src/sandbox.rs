@@ -95,6 +95,8 @@ const fn builder(doing: &'static str, text: &'static str) -> Script {
 pub const MIRROR: Script = root("setting the mirror", include_str!("scripts/mirror.sh"));
 /// Makes the builder image's last changes.
 pub const SET_UP: Script = root("build user", include_str!("scripts/set-up.sh"));
+/// Says what is installed.
+pub const PACKAGES: Script = root("listing the packages", include_str!("scripts/packages.sh"));
 /// Says which pacman and makepkg there are.
 pub const MADE_OF: Script = checker("asking for versions", include_str!("scripts/made-of.sh"));
 /// Reads the limits of a container.
@@ -115,6 +117,8 @@ pub const SHOW: Script = builder("git diff", include_str!("scripts/show.sh"));
 pub const READ: Script = builder("reading the PKGBUILD", include_str!("scripts/read.sh"));
 /// Imports keys.
 pub const IMPORT_KEYS: Script = builder("importing keys", include_str!("scripts/import-keys.sh"));
+/// Runs a command where the PKGBUILD is.
+pub const IN_DIR: Script = builder("cd", include_str!("scripts/in-dir.sh"));
 /// Runs makepkg.
 pub const MAKEPKG: Script = builder("makepkg", include_str!("scripts/makepkg.sh"));
 /// Looks for dependencies that aren't installed.

@@ -24,6 +24,13 @@ pub struct Update {
     pub to: Version,
 }
 
+impl Update {
+    /// Whether only pkgver, pkgrel and checksums are others, and no epoch is.
+    pub fn is_usual(&self) -> bool {
+        self.from.epoch() == self.to.epoch()
+    }
+}
+
 /// What a PKGBUILD's change updates; `None` if it is another change.
 pub fn of_pkgbuild(old: &str, new: &str) -> Option<Update> {
     // Bash reads over a NUL, and what stands beside it means something else then. Here it stands for what was blanked out.

@@ -149,6 +149,11 @@ impl Version {
         })
     }
 
+    /// What comes before everything else, if it isn't 0.
+    pub fn epoch(&self) -> Option<&str> {
+        self.epoch.as_deref()
+    }
+
     /// What the upstream calls it, without epoch and pkgrel.
     pub fn pkgver(&self) -> &str {
         &self.pkgver

@@ -112,7 +112,7 @@ impl<'e> Workshop<'e> {
                     ..kept.clone()
                 })
             }
-            _ => image::commit(engine, container, settings, self.arch, &self.base),
+            _ => image::commit(engine, container, settings, &self.base),
         }
     }
 

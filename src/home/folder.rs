@@ -201,8 +201,11 @@ fn names_in<T: FromStr>(dir: &Path) -> Result<Vec<T>> {
 /// Whether a folder can be written to, if it is there: a file of ours is made in it, and removed.
 fn can_be_written(dir: &Path) -> Result<()> {
     let path = dir.join(".vieter.new");
-    match File::create(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+    match File::create_new(&path) {
+        // Nothing is there yet; or another run is at it, or was killed at it.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => {
+            Ok(())
+        }
         Err(error) => Err(failed_to("writing to", dir)(error)),
         Ok(_) => {
             // Another run may have been quicker.

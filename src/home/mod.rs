@@ -1,5 +1,5 @@
 //! Where packages go: whether one is there, publishing, how pacman gets at them, and whose their names are. A home is one of
-//! two, and nobody outside asks which, but whether it remembers whose names are. Not here: what may be published (`archive`).
+//! two, and nobody outside asks which. Not here: what may be published (`archive`).
 
 mod change;
 pub mod database;
@@ -19,6 +19,7 @@ use crate::error::Result;
 use crate::http::Deadline;
 use crate::inbox::Inbox;
 use crate::list::{self, List, Repo};
+use crate::memory::Memory;
 use crate::owners::{Listed, Owners};
 use crate::report::{Line, Outcome, Tried};
 use crate::server::{self as client, Server};
@@ -67,8 +68,8 @@ impl Home {
         }
     }
 
-    /// Whether it remembers itself which entry a package is of.
-    pub fn has_records(&self) -> bool {
+    /// Whether its databases may have to be unpacked, in a container, to see what is published.
+    pub fn unpacks_databases(&self) -> bool {
         matches!(self, Home::Folder(_))
     }
 
@@ -260,13 +261,20 @@ impl Sink<'_> {
         }
     }
 
-    /// Refuses names that another entry has from nights before, if that may be on the list still. A server remembers none.
+    /// Refuses names that another entry has from nights before, if that may be on the list still. A folder has records of its own;
+    /// for a server, this is what is remembered, and who has which in this run.
     ///
     /// # Errors
     /// That; a folder's records that can't be read.
-    pub fn must_not_be_anothers(&self, repo: &Repo, names: &[&str]) -> Result<()> {
+    pub fn must_not_be_anothers(
+        &self,
+        repo: &Repo,
+        names: &[&str],
+        memory: &Memory,
+        owners: &Owners,
+    ) -> Result<()> {
         match self.home {
-            Home::Server(_) => Ok(()),
+            Home::Server(_) => memory.must_not_be_anothers(repo, names, self.listed, owners),
             Home::Folder(home) => {
                 let records = home.shelf(self, &repo.publish_to).records()?;
                 records.must_not_be_anothers(repo, names, self.listed)

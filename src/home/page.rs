@@ -80,7 +80,7 @@ fn section(dir: &Path, section: &Section) -> String {
          <pre>[{repo}]\nServer = file://{file}/$repo/$arch\nSigLevel = {level}</pre>\n"
     );
     if !records.failures.is_empty() {
-        html += "<h3>Not built by the last run</h3>\n<table><tbody>\n";
+        html += "<h3>Not built</h3>\n<table><tbody>\n";
         html.extend(records.failures.iter().map(|it| failure(dir, it)));
         html += "</tbody></table>\n";
     }

@@ -9,7 +9,7 @@ use crate::archive::Archive;
 use crate::error::{Error, Kind, Result};
 use crate::http::{Answer, Deadline, encode};
 use crate::inbox::Inbox;
-use crate::retry::{A_FEW, MORE, Tries, WHILE_THERE_IS_TIME, retry};
+use crate::retry::{A_FEW, Tries, WHILE_THERE_IS_TIME, retry};
 use crate::server::{Server, refused};
 use crate::words::{Arch, RepoName};
 
@@ -120,7 +120,8 @@ impl Shelf<'_> {
         by: Deadline,
     ) -> Result<()> {
         let path = format!("/{}/publish", encode(self.repo.as_str()));
-        let (mut refusals, mut faults) = (Tries::new(A_FEW, by), Tries::new(MORE, by));
+        let mut refusals = Tries::new(A_FEW, by);
+        let mut faults = Tries::new(WHILE_THERE_IS_TIME, by);
         loop {
             let mut bytes = open()?;
             let error = match self.server.post(&path, &mut bytes, size, by) {
@@ -129,8 +130,8 @@ impl Shelf<'_> {
                 Err(error) => error,
             };
             let tries = match error.kind {
-                // What these servers say of an archive that they can't take as well.
-                Kind::Status(500) => &mut refusals,
+                // What these servers say of an archive that they can't take as well, and what a full disk is.
+                Kind::Status(500 | 507) => &mut refusals,
                 _ => &mut faults,
             };
             let given_up = tries.pause_after(error).err();

@@ -1,6 +1,8 @@
 //! The step `check`: whether the version is published already, and whether the names may be published at all. That they
 //! are nobody else's belongs to the step `version`, which finds them.
 
+use std::time::Duration;
+
 use super::Job;
 use crate::error::{Error, Result};
 use crate::owners::names_of;
@@ -8,6 +10,9 @@ use crate::pkgbuild::Pkgbuild;
 use crate::report::{Failure, Outcome, Step, at};
 use crate::text::one_line;
 use crate::words::PackageName;
+
+/// How long it may take to ask which versions are published.
+const ASKING: Duration = Duration::from_secs(60);
 
 impl Job<'_, '_> {
     /// Takes the PKGBUILD's names for this entry.
@@ -33,12 +38,15 @@ impl Job<'_, '_> {
         self.refuse_official(pkgbuild)?;
         self.could_install(pkgbuild)?;
         let (sink, repo) = (self.builds.sink, &self.task.repo.publish_to);
-        let published = sink.packages(repo, self.by).map_err(at(Step::Check))?;
-        let found = pkgbuild
-            .names
-            .iter()
-            .find_map(|it| published.find(it.as_str()));
-        self.line.facts.published = found.map(|it| one_line(&it.version, 100));
+        // It is told, and nothing else: a build wouldn't ask for it.
+        match sink.packages(repo, self.by.within(ASKING)) {
+            Ok(published) => {
+                let mut names = pkgbuild.names.iter();
+                let found = names.find_map(|it| published.find(it.as_str()));
+                self.line.facts.published = found.map(|it| one_line(&it.version, 100));
+            }
+            Err(error) => log::warn!("asking what is published to {repo}: {error}"),
+        }
         // For those that depend on it.
         let would_be_built = &mut self.handover.would_be_built;
         would_be_built.extend(pkgbuild.names.iter().cloned());
@@ -54,11 +62,8 @@ impl Job<'_, '_> {
         let names = names_of(base, &own);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let (sink, owners) = (self.builds.sink, &mut self.handover.owners);
-        sink.must_not_be_anothers(repo, &names)?;
-        if !sink.home.has_records() {
-            let memory = &self.task.known.memory;
-            memory.must_not_be_anothers(repo, &names, sink.listed, owners)?;
-        }
+        let memory = &self.task.known.memory;
+        sink.must_not_be_anothers(repo, &names, memory, owners)?;
         owners.claim(repo, base, &own)?;
         owners.note_read(repo);
         self.line.facts.names = own;

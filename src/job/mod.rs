@@ -27,7 +27,7 @@ use crate::look::Head;
 use crate::owners::{Key, Owners};
 use crate::pkgbuild::Pkgbuild;
 use crate::report::{Failure, Line, Outcome, Step, at};
-use crate::sandbox::{MAKEPKG, Sandbox, TIDY};
+use crate::sandbox::{IN_DIR, MAKEPKG, Sandbox, TIDY};
 use crate::words::{PackageName, RepoName};
 
 /// How long it may take to remove what a build has written.
@@ -208,6 +208,7 @@ impl Job<'_, '_> {
         if self.is_up_to_date(&pkgbuild)? {
             return Ok(Outcome::UpToDate);
         }
+        self.needs_image_up_to_date()?;
         if self.builds.settings.dry_run {
             return self.would_build(&pkgbuild);
         }
@@ -215,7 +216,6 @@ impl Job<'_, '_> {
             let why = "its packages may replace others', and not all entries have been looked at";
             return Err(at(Step::Publish)(Error::new(Kind::Early, why)));
         }
-        self.needs_image_up_to_date()?;
         self.refuse_official(&pkgbuild)?;
         if self.install_dependencies(&pkgbuild)? && has_pkgver {
             // The sources were prepared without them, and the version may depend on them, too.
@@ -247,7 +247,7 @@ impl Job<'_, '_> {
         let commit = self.line.facts.commit.as_deref().unwrap_or_default();
         let Task { repo, known, .. } = self.task;
         let base = self.task.has_to_wait.then_some(self.builds.base);
-        let Some((failure, waits)) = known.still_waits(repo, base, commit) else {
+        let Some((failure, waits)) = known.still_waits(repo, base, commit, self.by) else {
             return Ok(());
         };
         if let Some(seen) = known.memory.find(repo) {
@@ -264,7 +264,7 @@ impl Job<'_, '_> {
         let Known { looker, memory, .. } = self.task.known;
         match pkgbuild.has_pkgver {
             false => Some(vec![]),
-            true if memory.is_on() => looker.sources(self.task.repo, &pkgbuild.sources),
+            true if memory.is_on() => looker.sources(self.task.repo, &pkgbuild.sources, self.by),
             true => None,
         }
     }
@@ -295,11 +295,11 @@ impl Job<'_, '_> {
         let _ = tidied.inspect_err(|error| log::debug!("{error}"));
     }
 
-    /// The same command, where the PKGBUILD is. It goes there itself, as its user: the folder is the stranger's, who may have made a
-    /// link of it, and an engine would follow that with its own rights.
+    /// The same command, where the PKGBUILD is.
     fn in_dir<'b>(&'b self, mut command: Command<'b>) -> Command<'b> {
-        let go = "cd -- \"$1\" && shift && exec \"$@\"";
-        command.argv.splice(0..0, ["sh", "-c", go, "sh", &self.dir]);
+        command.argv = IN_DIR
+            .with([self.dir.as_str()].into_iter().chain(command.argv))
+            .argv;
         command
     }
 

@@ -54,18 +54,24 @@ impl Job<'_, '_> {
                 sha256: it.sha256.clone(),
             });
         };
-        sink.publish(&source, &archives, &mut note, self.by)?;
+        let published = sink.publish(&source, &archives, &mut note, self.by);
+        // Those too that went before one that failed.
+        self.log_published();
+        published?;
+        Ok(match self.line.facts.archives.is_empty() {
+            true => Outcome::UpToDate,
+            false => Outcome::Built,
+        })
+    }
+
+    fn log_published(&self) {
         let archives = &self.line.facts.archives;
-        if archives.is_empty() {
-            return Ok(Outcome::UpToDate);
-        }
-        if let Some(log) = &self.container.log {
+        if let Some(log) = self.container.log.as_ref().filter(|_| !archives.is_empty()) {
             log.line("\n=== published");
             for Archived { file, size, sha256 } in archives {
                 log.line(&format!("{sha256}  {size} bytes  {file}"));
             }
         }
-        Ok(Outcome::Built)
     }
 
     /// The archives, if each of them may be published.
@@ -97,12 +103,13 @@ impl Job<'_, '_> {
         }
         let (repo, sink) = (self.task.repo, self.builds.sink);
         let texts: Vec<&str> = names.iter().map(PackageName::as_str).collect();
-        let others = sink.must_not_be_anothers(repo, &texts);
+        let (memory, owners) = (&self.task.known.memory, &self.handover.owners);
+        let others = sink.must_not_be_anothers(repo, &texts, memory, owners);
         others.map_err(|error| error.during("what it replaces"))?;
         let official = self.official(names)?;
         let published = sink.packages(&repo.publish_to, self.by)?;
         for name in names {
-            let owner = self.handover.owners.other(repo, name);
+            let owner = owners.other(repo, name);
             let found = published.find(name.as_str());
             let other = found.filter(|it| it.base != pkgbuild.pkgbase.as_str());
             let why = match (owner, other) {

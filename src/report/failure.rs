@@ -49,7 +49,7 @@ pub struct Failure {
 }
 
 /// What is printed when something couldn't be downloaded, or a key couldn't: by makepkg, by pacman, by what a PKGBUILD runs.
-const NO_DOWNLOAD: [&str; 12] = [
+const NO_DOWNLOAD: [&str; 23] = [
     "Failure while downloading",
     "Could not download sources",
     "failed retrieving file",
@@ -62,6 +62,17 @@ const NO_DOWNLOAD: [&str; 12] = [
     "EAI_AGAIN",
     "Connection timed out",
     "Connection refused",
+    "Connection reset",
+    "Operation timed out",
+    "i/o timeout",
+    "ETIMEDOUT",
+    "ECONNREFUSED",
+    "ECONNRESET",
+    "curl: (",
+    "fatal: unable to access 'http",
+    "fatal: unable to connect",
+    "early EOF",
+    "RPC failed",
 ];
 
 impl Failure {

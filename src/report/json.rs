@@ -104,10 +104,9 @@ impl Report {
         Ok(report)
     }
 
-    /// Adds a line. That it can't be written is no reason for a run to end.
+    /// Adds a line.
     pub fn add(&mut self, of: &Line) {
         self.told.entries.extend(RawValue::from_string(line(of)));
-        self.try_to_write();
     }
 
     /// Says that the run has ended.
@@ -116,7 +115,8 @@ impl Report {
         self.try_to_write();
     }
 
-    fn try_to_write(&self) {
+    /// Writes it. That it can't be written is no reason for a run to end.
+    pub fn try_to_write(&self) {
         let _ = self.write().inspect_err(|error| log::warn!("{error}"));
     }
 

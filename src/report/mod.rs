@@ -62,6 +62,12 @@ impl Summary {
     /// Tells a line that is final, in the log and, at once, on the standard output: whatever ends the run, what was done
     /// stands there. A reader that has gone away is no reason to fail.
     pub fn add(&mut self, line: Line) {
+        self.add_of_many(line);
+        self.write_report();
+    }
+
+    /// The same for one of many that come at once: the report is left to whoever has added the last, as it is written as a whole.
+    pub fn add_of_many(&mut self, line: Line) {
         match line.failure() {
             Some(Failure { step, error }) => {
                 let (name, url) = (&line.name, line.url_behind(" of "));
@@ -85,6 +91,13 @@ impl Summary {
         if let Some(entry) = &line.facts.entry {
             let failed = Failed::of(&line).map(Box::new);
             self.tried.push((entry.clone(), failed));
+        }
+    }
+
+    /// Writes the report, if there is one.
+    pub fn write_report(&self) {
+        if let Some(report) = &self.report {
+            report.try_to_write();
         }
     }
 

@@ -209,7 +209,7 @@ fn gathered(
         pkgbuilds: [old, text(tip)],
         files: shown(container, change, by)?,
         is_cut: change.is_cut,
-        is_update: from.is_some() && change.as_update().is_some(),
+        is_update: from.is_some() && change.as_update().is_some_and(|it| it.is_usual()),
     })
 }
 

@@ -17,8 +17,9 @@ use crate::approvals::{self, Approvals, By};
 use crate::docker::Engine;
 use crate::error::Result;
 use crate::home::Home;
+use crate::http::Deadline;
 use crate::list::{Entry, Repo};
-use crate::look::Looker;
+use crate::look::{Looker, PATIENCE};
 use crate::owners::Key;
 use crate::report::TO_REVIEW;
 use crate::run::{Settings, entries};
@@ -120,8 +121,8 @@ pub fn review(settings: &Settings, asking: Asking, home: Option<Home>) -> Result
 
 /// Whether an entry's newest commit is the approved one, as far as that can be seen without a container.
 fn is_approved(repo: &Repo, approvals: &Approvals, looker: &Looker) -> bool {
-    let approved = approvals.find(repo);
-    approved.is_some_and(|approved| looker.commit(repo) == Some(approved))
+    let (approved, by) = (approvals.find(repo), Deadline::after(PATIENCE));
+    approved.is_some_and(|approved| looker.commit(repo, by) == Some(approved))
 }
 
 /// Whether somebody is there to be asked.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use self::night::{Due, Night};
 use crate::approvals::{self, Approvals, NOT_APPROVED};
 use crate::docker::{Engine, Host};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::home::Home;
 use crate::job::{self, Handover};
 use crate::known::Known;
@@ -87,7 +87,7 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
                     .is_some_and(|it| it.find(&repo).is_none()) =>
             {
                 let outcome = Outcome::Held(NOT_APPROVED.to_owned());
-                summary.add(Line::of(&repo, outcome));
+                summary.add_of_many(Line::of(&repo, outcome));
             }
             Entry::Repo(repo) => queue.add(Due {
                 repo,
@@ -97,14 +97,15 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
             }),
             Entry::Unusable { name, error } => {
                 let outcome = Outcome::Failed(at(Step::List)(*error));
-                summary.add(Line::untouched(name, outcome));
+                summary.add_of_many(Line::untouched(name, outcome));
             }
         }
     }
+    summary.write_report();
     if queue.is_empty() {
         match settings.shard {
             _ if summary.has_lines() => (),
-            Some(shard) => log::info!("nothing on the list falls to shard {shard}"),
+            Some(shard) => log::warn!("nothing on the list falls to shard {shard}"),
             None => log::info!("the list has no repositories for {arch}"),
         }
         if settings.shard.is_none_or(|it| it.is_first()) {
@@ -116,7 +117,7 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
     }
     log::info!("repositories for {arch}: {}", queue.len());
 
-    hold(settings, &engine, &arch, |workshop, memory| {
+    let ended = hold(settings, &engine, &arch, |workshop, memory| {
         let known = Known {
             looker: Looker::default(),
             memory,
@@ -127,13 +128,26 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
             home,
             listed,
             known,
-            queue,
+            queue: std::mem::replace(&mut queue, Queue::empty()),
             handover: Handover::default(),
             origin: String::new(),
             workshop,
         };
         night.pass(summary)
-    })
+    });
+    // It has ended before it could be begun. Of a run that finds another there is nothing to tell.
+    if !matches!(&ended, Err(error) if error.kind == Kind::Busy) {
+        tell_not_built(queue, summary);
+    }
+    ended
+}
+
+/// Tells what a run that has ended early hasn't come to.
+fn tell_not_built(queue: Queue<Due, Line>, summary: &mut Summary) {
+    for Due { repo, .. } in queue.into_items() {
+        summary.add_of_many(Line::of(&repo, Outcome::NotBuilt(None)));
+    }
+    summary.write_report();
 }
 
 /// The entries that are chosen, and what is on the list: it isn't known if there is none, or if some of it can't be used.

@@ -5,7 +5,7 @@ use std::fs;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Settings, hold};
+use super::{Settings, hold, tell_not_built};
 use crate::error::{Kind, Result};
 use crate::home::{Gone, Home, Sink};
 use crate::http::Deadline;
@@ -15,7 +15,7 @@ use crate::known::{Glance, Known};
 use crate::list::Repo;
 use crate::lock;
 use crate::others::Others;
-use crate::owners::{Listed, Owners};
+use crate::owners::Listed;
 use crate::queue::{Queue, Until};
 use crate::report::{Line, Outcome, Summary};
 use crate::screen;
@@ -71,16 +71,17 @@ impl Night<'_> {
     /// # Errors
     /// What keeps it from being done.
     pub fn pass(mut self, summary: &mut Summary) -> Result<()> {
-        let ended = self.build(summary);
+        let ended = self.build(summary).and_then(|()| self.clear_gone(summary));
         if !self.settings.builds.dry_run {
             self.known.memory.save();
+            let is_whole = self.is_of_all() && ended.is_ok();
+            let sink = sink(&self.home, &self.listed, &self.workshop);
+            sink.tell(&summary.tried, is_whole, Deadline::after(PRUNING));
         }
         let queue = std::mem::replace(&mut self.queue, Queue::empty());
         // Its containers go before what is left is told.
         drop(self);
-        for Due { repo, .. } in queue.into_items() {
-            summary.add(Line::of(&repo, Outcome::NotBuilt(None)));
-        }
+        tell_not_built(queue, summary);
         ended
     }
 
@@ -95,18 +96,17 @@ impl Night<'_> {
         if is_old || self.settings.image.fresh {
             match self.workshop.bring_up_to_date(memory) {
                 // It may well be that nothing has to be built.
-                Err(error) if is_old && matches!(error.kind, Kind::Exit(_)) => {
-                    log::warn!("{error}");
-                }
+                Err(error) if is_old && is_others(error.kind) => log::warn!("{error}"),
                 ended => ended?,
             }
         }
         let is_to_be_new = self.look(summary) || self.settings.builds.force;
         if !self.queue.is_empty() {
             self.get_ready(is_to_be_new)?;
+            self.warn_of_architecture();
             self.build_all(summary)?;
         }
-        self.end(summary)
+        Ok(())
     }
 
     /// Looks at all entries without a container, before one that is built can take the names of another. Tells what is known of them
@@ -128,7 +128,7 @@ impl Night<'_> {
                 Some(Glance::Final(line)) if line.lacks_dependencies() => {
                     unknown.wait(due.again(&line), Until::Published(0), *line);
                 }
-                Some(Glance::Final(line)) => summary.add(*line),
+                Some(Glance::Final(line)) => summary.add_of_many(*line),
                 Some(Glance::Changed) => {
                     has_changed = true;
                     unknown.add(due);
@@ -136,6 +136,7 @@ impl Night<'_> {
                 None => unknown.add(due),
             }
         }
+        summary.write_report();
         self.queue = unknown;
         has_changed
     }
@@ -143,7 +144,7 @@ impl Night<'_> {
     /// Whether databases are looked at in its container before something is built: a folder's, if it is compressed, and a server's if
     /// it is only said what would be done.
     fn uses_the_workshop(&self) -> bool {
-        self.home.has_records() || self.settings.builds.dry_run
+        self.home.unpacks_databases() || self.settings.builds.dry_run
     }
 
     /// Makes the builder image if there is none, or brings it up to date if it has to be.
@@ -159,6 +160,15 @@ impl Night<'_> {
             self.origin = image::origin(engine, workshop.container(), builder)?;
         }
         Ok(())
+    }
+
+    /// Says if builds make what is for other machines.
+    fn warn_of_architecture(&self) {
+        let Workshop { builder, arch, .. } = &self.workshop;
+        let carch = builder.as_ref().map_or(arch.as_str(), |it| &it.carch);
+        if carch != arch.as_str() {
+            log::warn!("the base image's makepkg builds for {carch}, this run is for {arch}");
+        }
     }
 
     /// Builds what is due, until nothing is: one that lacks dependencies waits for what the others publish.
@@ -292,21 +302,38 @@ impl Night<'_> {
         others.publish_for(&lacking, sink, || lock::must_be_held(&self.workshop.lock))
     }
 
-    /// Says, and removes, what no entry makes any more, and tells whoever looks at the packages what became of the entries.
-    fn end(&self, summary: &mut Summary) -> Result<()> {
-        let sink = &sink(&self.home, &self.listed, &self.workshop);
-        let is_all = self.settings.list.what.is_empty() && self.settings.shard.is_none();
-        let is_whole = is_all && !self.settings.builds.dry_run;
-        let prune = self.settings.prune && is_whole;
+    /// Whether it was to build all that is on the list.
+    fn is_of_all(&self) -> bool {
+        self.settings.list.what.is_empty() && self.settings.shard.is_none()
+    }
+
+    /// Names the packages that no entry of the list makes any more, and removes them if that was asked for and all went well.
+    fn clear_gone(&self, summary: &mut Summary) -> Result<()> {
         // Once, if there are several parts.
-        if self.settings.shard.is_none_or(|it| it.is_first()) {
-            clear_gone(sink, &self.handover.owners, prune, summary)?;
+        if self.settings.shard.is_some_and(|it| !it.is_first()) {
+            return Ok(());
         }
-        if !self.settings.builds.dry_run {
-            sink.tell(&summary.tried, is_whole, Deadline::after(PRUNING));
+        let sink = &sink(&self.home, &self.listed, &self.workshop);
+        let owners = &self.handover.owners;
+        let gone = sink.home.gone(sink.arch, sink.listed, owners)?;
+        let prune = self.settings.prune && self.is_of_all() && !self.settings.builds.dry_run;
+        // What an entry makes that is held isn't known.
+        let prune = prune && summary.is_well();
+        for gone in gone.chunk_by(|one, next| one.repo == next.repo) {
+            let mut outcome: fn() -> Outcome = || Outcome::Gone;
+            if let (true, Some(Gone { repo, .. })) = (prune, gone.first()) {
+                sink.remove(repo, gone, Deadline::after(PRUNING))?;
+                outcome = || Outcome::Removed;
+            }
+            gone.iter().for_each(|it| summary.add(it.line(outcome())));
         }
         Ok(())
     }
+}
+
+/// Whether an update of the builder image failed for what isn't the engine's end: the registry, a mirror.
+fn is_others(kind: Kind) -> bool {
+    matches!(kind, Kind::Exit(_) | Kind::Status(_) | Kind::Unusable)
 }
 
 fn sink<'s>(home: &'s Home, listed: &'s Listed, workshop: &'s Workshop) -> Sink<'s> {
@@ -318,18 +345,3 @@ fn sink<'s>(home: &'s Home, listed: &'s Listed, workshop: &'s Workshop) -> Sink<
     }
 }
 
-/// Names the packages that no entry of the list makes any more, and removes them if that was asked for and all went well.
-fn clear_gone(sink: &Sink, owners: &Owners, prune: bool, summary: &mut Summary) -> Result<()> {
-    let gone = sink.home.gone(sink.arch, sink.listed, owners)?;
-    // What an entry makes that is held isn't known.
-    let prune = prune && summary.is_well();
-    for gone in gone.chunk_by(|one, next| one.repo == next.repo) {
-        let mut outcome: fn() -> Outcome = || Outcome::Gone;
-        if let (true, Some(Gone { repo, .. })) = (prune, gone.first()) {
-            sink.remove(repo, gone, Deadline::after(PRUNING))?;
-            outcome = || Outcome::Removed;
-        }
-        gone.iter().for_each(|it| summary.add(it.line(outcome())));
-    }
-    Ok(())
-}

@@ -9,14 +9,16 @@ from=$1 to=$2
 shift 2
 cd /build/repo || exit
 export LC_ALL=C GIT_NO_REPLACE_OBJECTS=1
+# Of a change, and of a file that git has to compare, in bytes.
 most=262144
+large=16777216
 total=0
 for path; do
     ((total < 2 * most)) || break
     what=
     for side in "$from:$path" "$to:$path"; do
         size=$(git cat-file -s "$side" 2>/dev/null) || continue
-        if ((size > most)); then
+        if ((size > large)); then
             what=large
         elif [[ ${path##*/} != PKGBUILD && $(git cat-file blob "$side" 2>/dev/null | tr -dc '\0' | head -c 1 | wc -c) != 0 ]]; then
             # Bash reads over a NUL, so a PKGBUILD is a text in any case.

