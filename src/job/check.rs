@@ -43,7 +43,8 @@ impl Job<'_, '_> {
             Ok(published) => {
                 let mut names = pkgbuild.names.iter();
                 let found = names.find_map(|it| published.find(it.as_str()));
-                self.line.facts.published = found.map(|it| one_line(&it.version, 100));
+                let version = found.map_or(String::new(), |it| one_line(&it.version, 100));
+                self.line.facts.published = Some(version);
             }
             Err(error) => log::warn!("asking what is published to {repo}: {error}"),
         }

@@ -54,7 +54,7 @@ pub fn line(line: &Line) -> String {
         commit: facts.commit.as_deref(),
         pkgbase: facts.pkgbase.as_deref(),
         version: facts.version.as_deref(),
-        published: facts.published.as_deref(),
+        published: facts.published.as_deref().filter(|it| !it.is_empty()),
         step: failure.map(|Failure { step, .. }| step.to_string()),
         error: failure.map(|Failure { error, .. }| error.to_string()),
         held: match &line.outcome {

@@ -68,7 +68,7 @@ pub struct Facts {
     pub pkgbase: Option<String>,
     /// The version that it makes.
     pub version: Option<String>,
-    /// The version that is published, if that was asked.
+    /// The version that is published, or nothing if none is; `None` if it isn't known.
     pub published: Option<String>,
     /// Its packages.
     pub names: Vec<String>,
@@ -226,8 +226,12 @@ impl fmt::Display for Line {
         match &self.outcome {
             Outcome::Held(why) => return write!(f, "  ({why})"),
             Outcome::WouldBuild => {
-                let published = facts.published.as_deref().unwrap_or("nothing");
-                write!(f, "  ({published} is published)")?;
+                let published = match facts.published.as_deref() {
+                    Some("") => "nothing is published",
+                    Some(version) => &format!("{version} is published"),
+                    None => "it isn't known what is published",
+                };
+                write!(f, "  ({published})")?;
             }
             _ => (),
         }

@@ -5,9 +5,10 @@ use std::fs;
 use std::process::Command;
 
 use rustix::process::Signal;
+use vieter::http::encode;
 
 use crate::killed::kill_at;
-use crate::proxy::watched;
+use crate::proxy::{Act, Proxy, watched};
 use crate::util::*;
 
 /// What `docker image inspect` says of the kept image; nothing if there is none.
@@ -193,6 +194,22 @@ fn what_is_new_on_the_mirror_is_added_to_it() {
     let time = remembered["refreshed"][1].as_u64().unwrap();
     remembered["refreshed"][1] = (time - 86_400).into();
     fs::write(&state, remembered.to_string()).unwrap();
+    // Neither the base image can be had, nor has anything to be built.
+    let base = format!("/images/{}/json", encode(&BASE_IMAGE));
+    let proxy = Proxy::start(&world, move |text| match text {
+        it if it.contains("/images/create") => Act::Answer(500),
+        it if it.contains(&base) => Act::Answer(404),
+        _ => Act::Pass,
+    });
+    run(world
+        .vieter()
+        .args(["--docker-host", &proxy.host])
+        .args(&with_state))
+    .exits(0)
+    .says("WARN  pulling ")
+    .reports("up to date  any 1-1  ");
+    drop(proxy);
+    assert_eq!(id(), first);
     world
         .build(&with_state)
         .exits(0)
