@@ -465,6 +465,48 @@ fn an_upload_waits_for_a_server_that_is_away_as_long_as_there_is_time() {
     assert_eq!(count(&server.take_requests(), "POST "), 5);
 }
 
+/// As proxies do with connections that they have kept for long enough, just when the next request comes.
+#[test]
+fn what_is_sent_on_a_connection_that_ends_with_it_is_sent_again() {
+    let head = "HEAD /discard/x86_64/x-1-1";
+    let kept = "HTTP/1.1 404 -\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n";
+    // One that may be read whole, and one that no socket holds.
+    let cases = [
+        (Then::Keep, 1000),
+        (Then::Keep, 30_000_000),
+        (Then::KeepAndReset, 1000),
+        (Then::KeepAndReset, 30_000_000),
+    ];
+    let case = |then, size| {
+        let (server, _dir) = standin();
+        let (repo, arch) = ("discard".parse().unwrap(), "x86_64".parse().unwrap());
+        let shelf = Shelf {
+            server: &client(&server.url()),
+            repo: &repo,
+            arch: &arch,
+        };
+        let by = Deadline::after(Duration::from_secs(60));
+        let has = || shelf.has("x-1-1", shelf.tries(by)).unwrap();
+        // The second HEAD comes on the first one's connection, and once more on another.
+        server.fault_for(head, kept, then, 0, 1);
+        assert!(!has() && !has());
+        assert_eq!(server.take_requests(), [head; 3]);
+
+        // So does an upload, and nothing is sent once more before a HEAD is answered.
+        server.fault_for(head, kept, then, 0, 1);
+        assert!(!has());
+        let bytes = || Ok(io::repeat(b'x').take(size));
+        shelf.upload("x-1-1", false, bytes, size, by).unwrap();
+        let post = "POST /discard/publish";
+        assert_eq!(server.take_requests(), [head, post, head, post]);
+    };
+    thread::scope(|scope| {
+        for (then, size) in cases {
+            scope.spawn(move || case(then, size));
+        }
+    });
+}
+
 #[test]
 fn what_the_server_says_for_another_time_is_tried_again() {
     let cases = [

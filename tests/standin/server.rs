@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use serde_json::{Map, Value, json};
 
 /// A running server. Its threads end with the process.
@@ -65,6 +66,10 @@ pub enum Then {
     Done,
     /// What was asked for is done and answered, the request being read at 100 kB/s.
     Slow,
+    /// The connection stays until another request has come on it, which is read to its end. It is closed then, without an answer.
+    Keep,
+    /// The same, but that of the other request nothing more than its head is read, and that the connection is reset.
+    KeepAndReset,
 }
 
 const DEFAULT_ARCH: &str = std::env::consts::ARCH;
@@ -253,9 +258,7 @@ impl State {
         };
         // Before anybody hears of the request, and may change the key.
         let authorised = request.headers.get("x-api-key") == Some(&self.key.lock().unwrap());
-        let line = format!("{} {}", request.method, request.path);
-        self.requests.lock().unwrap().push(line.clone());
-        self.requested.notify_all();
+        let line = self.note(&request);
         self.hang_if_wedged();
         let out = &stream;
         match self.take_fault(&line) {
@@ -265,6 +268,14 @@ impl State {
             }) => self.answer(&request, authorised, &mut Slow(reader), out),
             Some(fault) => self.fail(&request, &fault, &mut reader, out),
         }
+    }
+
+    /// Lets everybody hear of a request; gives its line.
+    fn note(&self, request: &Request) -> String {
+        let line = format!("{} {}", request.method, request.path);
+        self.requests.lock().unwrap().push(line.clone());
+        self.requested.notify_all();
+        line
     }
 
     /// The fault that a request meets.
@@ -314,7 +325,7 @@ impl State {
         &self,
         request: &Request,
         fault: &Fault,
-        reader: &mut dyn Read,
+        reader: &mut dyn BufRead,
         mut out: &TcpStream,
     ) -> io::Result<()> {
         if let (Then::Done, [repo, "publish"]) = (fault.then, request.segments().as_slice()) {
@@ -329,6 +340,18 @@ impl State {
             Then::Hang => loop {
                 thread::park();
             },
+            Then::Keep | Then::KeepAndReset => {
+                let mut reader = reader;
+                let Some(next) = read_request(&mut reader)? else {
+                    return Ok(());
+                };
+                self.note(&next);
+                if fault.then == Then::KeepAndReset {
+                    return Ok(sockopt::set_socket_linger(out, Some(Duration::ZERO))?);
+                }
+                let mut body = reader.take(next.length().unwrap_or(0));
+                io::copy(&mut body, &mut io::sink()).map(drop)
+            }
             _ => Ok(()),
         }
     }
