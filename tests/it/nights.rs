@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -42,10 +43,12 @@ impl Nights {
     /// The same behind a proxy; gives the lines of the requests that the engine got, too.
     fn watched(&self, args: &[&str]) -> (Run, Vec<String>) {
         let mut vieter = self.world.vieter();
-        let (night, asked) = watched(
-            &self.world,
-            vieter.arg("--state").arg(&self.state).args(args),
-        );
+        self.watch(vieter.arg("--state").arg(&self.state).args(args))
+    }
+
+    /// Such a night of any command.
+    fn watch(&self, command: &mut Command) -> (Run, Vec<String>) {
+        let (night, asked) = watched(&self.world, command);
         let line = |text: &String| text.lines().next().unwrap().to_owned();
         (night, asked.iter().map(line).collect())
     }
@@ -120,6 +123,47 @@ fn a_night_without_a_change_takes_the_lock_and_nothing_else() {
         .exits(0)
         .reports("built       plain 1.0-2")
         .reports("built       vcs-git 2-1");
+
+    // As does a folder: of what is there, and is as it was, nothing is looked at again.
+    let of_world = |it: &str| nights.world.dir.path().join(it);
+    let (into, list, state) = (of_world("into"), of_world("list"), of_world("other.json"));
+    let lines = ["plain", "vcs-git"].map(|it| format!("{} branch=main\n", nights.git.url(it)));
+    fs::write(&list, lines.concat()).unwrap();
+    let night = || {
+        let mut vieter = nights.world.vieter();
+        vieter
+            .env_remove("VIETER_ADDRESS")
+            .env_remove("VIETER_API_KEY");
+        let paths = [("--into", &into), ("--list", &list), ("--state", &state)];
+        for (flag, path) in paths {
+            vieter.arg(flag).arg(path);
+        }
+        nights.watch(&mut vieter)
+    };
+    let (first, _) = night();
+    first
+        .exits(0)
+        .reports("built       plain 1.0-2")
+        .reports("built       vcs-git 2-1");
+    let (unchanged, asked) = night();
+    let unchanged = unchanged
+        .exits(0)
+        .reports("up to date  plain 1.0-2")
+        .reports("up to date  vcs-git 2-1")
+        .reports("0 built, 2 up to date, 0 failed");
+    assert!(!unchanged.stdout.contains("gone"), "{}", unchanged.stdout);
+    assert_eq!(count(&asked, CREATE), 1, "{asked:#?}");
+    let archive = into.join("vieter/x86_64/plain-1.0-2-any.pkg.tar.zst");
+    fs::remove_file(&archive).unwrap();
+    let (missing, asked) = night();
+    let missing = missing
+        .exits(0)
+        .reports("built       plain 1.0-2")
+        .reports("up to date  vcs-git 2-1")
+        .reports("1 built, 1 up to date, 0 failed");
+    assert!(!missing.stdout.contains("gone"), "{}", missing.stdout);
+    assert_eq!(count(&asked, CREATE), 2, "{asked:#?}");
+    assert!(archive.exists());
 }
 
 #[test]
