@@ -72,6 +72,12 @@ fn count(asked: &[String], needles: &[&str]) -> usize {
     asked.iter().filter(is_one).count()
 }
 
+/// The time so many days ago, as the state has it.
+fn ago(days: u64) -> Value {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    json!(now - days * 86_400)
+}
+
 const CREATE: &[&str] = &["POST", "/containers/create"];
 
 #[test]
@@ -226,11 +232,15 @@ fn what_failed_waits_until_something_has_changed() {
     assert_eq!(tries.iter().max(), Some(&2));
 
     // The wait is over after its days, at the latest after a week, and it is never longer, whatever the file says.
-    let ago = |days: u64| {
-        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
-        json!(now - days * 86_400)
-    };
-    for (tries, days, is_over) in [(1, 1, true), (2, 1, false), (9, 6, false), (9, 7, true)] {
+    for (tries, days, is_over) in [
+        (1, 1, true),
+        (2, 1, false),
+        (2, 2, true),
+        (3, 3, false),
+        (3, 4, true),
+        (9, 6, false),
+        (9, 7, true),
+    ] {
         nights.forge(|seen| {
             if seen["waiting"].is_object() {
                 seen["waiting"]["tries"] = json!(tries);
@@ -325,6 +335,14 @@ fn a_state_that_is_lost_forged_or_of_another_list_does_no_harm() {
         let (night, asked) = nights.watched(&[]);
         night.exits(0).reports("up to date  plain 1.0-1");
         assert_eq!(count(&asked, CREATE), 2, "{field} {value}");
+    }
+    // A look counts for a week.
+    for (days, containers) in [(6, 1), (8, 2)] {
+        fs::write(&nights.state, &good).unwrap();
+        nights.forge(|seen| seen["looked"] = ago(days));
+        let (night, asked) = nights.watched(&[]);
+        night.exits(0).reports("up to date  plain 1.0-1");
+        assert_eq!(count(&asked, CREATE), containers, "{days} days ago");
     }
     // Another list's is nobody's here.
     fs::write(&nights.state, &good).unwrap();
