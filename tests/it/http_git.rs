@@ -6,16 +6,31 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
+
+use crate::util::BOUND;
 
 /// A server for all repositories in a folder.
 pub struct HttpGit {
     pub port: u16,
     asked: Arc<Mutex<Vec<String>>>,
     /// What is answered in place of git's answers, if anything is.
-    instead: Arc<Mutex<Option<Vec<u8>>>>,
+    instead: Arc<Mutex<Option<Instead>>>,
     is_old: Arc<AtomicBool>,
+    /// How many bytes each client took that was answered without end.
+    taken: (Sender<usize>, Receiver<usize>),
+}
+
+/// An answer in place of git's, and what comes behind it, if it has no end.
+type Instead = (Vec<u8>, Option<Endless>);
+
+/// What is sent again and again until nobody takes it, and who is told of that.
+#[derive(Clone)]
+struct Endless {
+    piece: Vec<u8>,
+    taken: Sender<usize>,
 }
 
 impl HttpGit {
@@ -23,11 +38,13 @@ impl HttpGit {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (asked, instead, is_old) = (Arc::default(), Arc::default(), Arc::default());
+        let (sender, taken) = channel();
         let server = HttpGit {
             port,
             asked: Arc::clone(&asked),
             instead: Arc::clone(&instead),
             is_old: Arc::clone(&is_old),
+            taken: (sender, taken),
         };
         let dir = dir.to_owned();
         thread::spawn(move || {
@@ -60,7 +77,22 @@ impl HttpGit {
 
     /// Answers everything with these bytes, or as git does.
     pub fn answer_instead(&self, bytes: Option<&[u8]>) {
-        *self.instead.lock().unwrap() = bytes.map(<[u8]>::to_vec);
+        let instead = bytes.map(|it| (it.to_vec(), None));
+        *self.instead.lock().unwrap() = instead;
+    }
+
+    /// Answers everything with these bytes, and then with the second ones, again and again, as long as somebody takes them.
+    pub fn answer_without_end(&self, start: &[u8], piece: &[u8]) {
+        let endless = Endless {
+            piece: piece.to_vec(),
+            taken: self.taken.0.clone(),
+        };
+        *self.instead.lock().unwrap() = Some((start.to_vec(), Some(endless)));
+    }
+
+    /// Waits until the next client has gone that was answered without end, and gives how many bytes it took.
+    pub fn taken(&self) -> usize {
+        self.taken.1.recv_timeout(BOUND).unwrap()
     }
 }
 
@@ -68,7 +100,7 @@ fn answer(
     client: TcpStream,
     dir: &PathBuf,
     asked: &Mutex<Vec<String>>,
-    instead: &dyn Fn() -> Option<Vec<u8>>,
+    instead: &dyn Fn() -> Option<Instead>,
     is_old: bool,
 ) -> Option<()> {
     let mut reader = BufReader::new(client.try_clone().ok()?);
@@ -97,8 +129,14 @@ fn answer(
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let mut client = client;
-    if let Some(bytes) = instead() {
-        return client.write_all(&bytes).ok();
+    if let Some((bytes, endless)) = instead() {
+        client.write_all(&bytes).ok()?;
+        let Endless { piece, taken } = endless?;
+        let mut sent = bytes.len();
+        while client.write_all(&piece).is_ok() {
+            sent += piece.len();
+        }
+        return taken.send(sent).ok();
     }
     cgi.arg("http-backend")
         .env("GIT_PROJECT_ROOT", dir)

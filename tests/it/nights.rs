@@ -97,6 +97,7 @@ fn a_night_without_a_change_takes_the_lock_and_nothing_else() {
         .exits(0)
         .reports("built       plain 1.0-1")
         .reports("built       vcs-git 1-1");
+    nights.git.asked();
     let (night, asked) = nights.watched(&[]);
     night
         .exits(0)
@@ -106,6 +107,11 @@ fn a_night_without_a_change_takes_the_lock_and_nothing_else() {
     for nothing in ["/images/create", "/commit"] {
         assert_eq!(count(&asked, &[nothing]), 0, "{asked:#?}");
     }
+    // Of each entry, and of each Git source, its references are asked for once, and nothing else.
+    let mut requests = nights.git.asked();
+    requests.sort();
+    let refs = |name| format!("GET /{name}/info/refs?service=git-upload-pack");
+    assert_eq!(requests, ["plain", "upstream", "vcs-git"].map(refs));
 
     // What has changed is built, and nothing else is looked at in a container.
     nights.world.git("upstream", &[("file", "2")]);
@@ -409,14 +415,8 @@ fn what_is_asked_of_git_servers_goes_no_further() {
         "HTTP/1.1 302 Found\r\nLocation: {}/info/refs\r\nContent-Length: 0\r\n\r\n",
         elsewhere.url("plain")
     );
-    let endless = [
-        b"HTTP/1.1 200 OK\r\n\r\n001e# service=git-upload-pack\n0000".to_vec(),
-        b"0008abcd".repeat(1 << 20),
-    ]
-    .concat();
     for odd in [
         redirect.as_bytes(),
-        &endless,
         b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfff0",
         b"HTTP/1.1 500 -\r\nContent-Length: 0\r\n\r\n",
     ] {
@@ -436,5 +436,30 @@ fn what_is_asked_of_git_servers_goes_no_further() {
             .night(&[])
             .exits(0)
             .reports("up to date  plain 1.0-1");
+    }
+
+    // One that never ends is read up to its bound, and left; what sockets hold comes on top of that. git takes none of it.
+    let head = b"HTTP/1.1 200 OK\r\n\r\n001e# service=git-upload-pack\n0000";
+    let piece = b"0008abcd".repeat(1 << 13);
+    nights.git.answer_without_end(head, &piece);
+    nights
+        .night(&[])
+        .exits(1)
+        .reports("failed      http://127.0.0.1");
+    let taken = nights.git.taken();
+    assert!((4 << 20..32 << 20).contains(&taken), "{taken} bytes");
+    nights.git.answer_instead(None);
+
+    // One with a password is asked by git alone, in a container.
+    nights.world.server.clear_list();
+    let url = nights.git.url("plain").replace("://", "://u:p@");
+    nights.world.list(&url, "bur");
+    for _ in 0..2 {
+        nights.git.asked();
+        let (night, asked) = nights.watched(&[]);
+        night.exits(0).reports("up to date  plain 1.0-1");
+        assert_eq!(count(&asked, CREATE), 2, "{asked:#?}");
+        let requests = nights.git.asked();
+        assert_eq!(count(&requests, &["info/refs"]), 1, "{requests:#?}");
     }
 }

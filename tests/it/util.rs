@@ -194,7 +194,7 @@ pub fn run(command: &mut Command) -> Run {
 }
 
 /// Nothing here takes longer, even on a slow machine: what does hangs.
-const BOUND: Duration = Duration::from_secs(400);
+pub const BOUND: Duration = Duration::from_secs(400);
 
 /// How a command ended, and what it has printed; one that hangs is killed.
 #[track_caller]
