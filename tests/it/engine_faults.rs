@@ -15,7 +15,7 @@ use crate::cron::socket_volume;
 use crate::proxy::{Act, Proxy};
 use crate::util::{
     BASE_IMAGE, Lines, Run, World, assert_gone, assert_nothing_left, assert_swept_by_the_next_run,
-    end_of, left_behind, run, trivial,
+    call_of, end_of, left_behind, run, trivial,
 };
 
 /// Of the exec that runs makepkg, in `scripts/makepkg.sh`.
@@ -233,7 +233,7 @@ fn an_engine_that_is_restarted_in_the_middle_ends_the_run_at_once() {
     let proxy = Proxy::start(&world, |_| Act::Pass);
     let run = thread::scope(|scope| {
         scope.spawn(|| {
-            let _call = silent.accept().unwrap();
+            let _call = call_of(&silent);
             proxy.die();
         });
         build_behind(&proxy, &world, args).exits(3)

@@ -11,10 +11,11 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use vieter::http::Deadline;
 
 use crate::folder::{Folder, seen_by_pacman};
 use crate::random::Random;
-use crate::util::{Lines, run, sh_in};
+use crate::util::{BOUND, Lines, run, sh_in};
 
 /// Signs a file, in a way: what its signature is of can be seen.
 const SIGN: &str = r#"sh -c 'sha256sum < "$0" > "$0.sig"'"#;
@@ -96,7 +97,12 @@ impl Watched<'_> {
         let (pid, dir) = (Pid::from_child(&self.child), self.home.repo("vieter"));
         let mut before = seen(&dir);
         let mut was_killed = false;
+        let bound = Deadline::after(BOUND);
         while !was_killed && self.child.try_wait().unwrap().is_none() {
+            if bound.has_passed() {
+                self.child.kill().unwrap();
+                panic!("a run hangs");
+            }
             if seen(&dir) == before {
                 // Not longer, or it would miss moments; not shorter, or it would take a core.
                 thread::sleep(Duration::from_micros(200));

@@ -110,8 +110,7 @@ fn whatever_signal_comes_at_whatever_step_nothing_stays_and_what_was_done_is_tol
     let mut child = vieter.stdout(Stdio::piped()).spawn().unwrap();
     pid.store(child.id().try_into().unwrap(), Ordering::Relaxed);
     drop(child.stdout.take());
-    let status = child.wait().unwrap();
-    assert_eq!(status.code(), Some(0));
+    assert_eq!(end_of(Ok(child)).status.code(), Some(0));
     assert_eq!(world.server.published("bur").len(), 2);
     assert_nothing_left();
 }

@@ -183,7 +183,7 @@ fn of_two_that_begin_at_once_and_cannot_be_beside_each_other_one_gives_way() {
         });
         let behind = ["--force", "--docker-host", &proxy.host];
         let halted = Background::start(world.vieter().args(halted).args(behind));
-        wait_for_its_lock.recv().unwrap();
+        wait_for_its_lock.recv_timeout(BOUND).unwrap();
         let why = format!("is using this engine: the container {lock} (");
         world.build(other).exits(4).says(&why);
         go.send(()).unwrap();

@@ -10,7 +10,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use rustix::net::sockopt;
+use rustix::net::sockopt::{self, Timeout};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
@@ -35,11 +35,9 @@ pub static OLD_BASE_IMAGE: LazyLock<String> = LazyLock::new(|| pulled("OLD_BASE_
 fn pulled(setting: &str) -> String {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/env");
     let reference = sh_in(&dir, &format!(". ./settings && echo ${setting}:latest"));
-    let pull = Command::new("docker")
-        .args(["pull", "-q", &reference])
-        .output();
+    let pull = output_of(Command::new("docker").args(["pull", "-q", &reference]));
     assert!(
-        pull.is_ok_and(|it| it.status.success()),
+        pull.status.success(),
         "the real parts are not there: run `make test`, or tests/env/setup before `cargo test`"
     );
     reference
@@ -207,9 +205,26 @@ pub fn end_of(child: io::Result<Child>) -> Output {
         .recv_timeout(BOUND)
         .unwrap_or_else(|_| {
             kill_process(pid, Signal::KILL).unwrap();
-            panic!("a command hangs: {:?}", ended.recv());
+            // What it has started may live on.
+            let output = ended.recv_timeout(Duration::from_secs(10));
+            panic!("a command hangs: {output:?}");
         })
         .unwrap()
+}
+
+/// The same of one that is given nothing to read, with all that it has printed.
+#[track_caller]
+pub fn output_of(command: &mut Command) -> Output {
+    command.stdin(Stdio::null());
+    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    end_of(piped.spawn())
+}
+
+/// The call that somebody makes; one that doesn't come is a failure.
+#[track_caller]
+pub fn call_of(listener: &TcpListener) -> TcpStream {
+    sockopt::set_socket_timeout(listener, Timeout::Recv, Some(BOUND)).unwrap();
+    listener.accept().unwrap().0
 }
 
 /// The lines of a stream, as they come.
@@ -316,7 +331,7 @@ impl Background {
 /// Runs `docker`, gives what it prints, and fails with it.
 #[track_caller]
 pub fn docker(args: &[&str]) -> String {
-    let output = Command::new("docker").args(args).output().unwrap();
+    let output = output_of(Command::new("docker").args(args));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "docker {args:?}: {stderr}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -369,10 +384,9 @@ pub const KEPT: &str = "vieter-build:kept";
 
 /// The kept image, and those that it was made of; nothing if there is none.
 fn kept_layers() -> Vec<String> {
-    let history = Command::new("docker")
-        .args(["history", "-q", "--no-trunc", KEPT])
-        .output();
-    let history = String::from_utf8(history.unwrap().stdout).unwrap();
+    let args = ["history", "-q", "--no-trunc", KEPT];
+    let history = output_of(Command::new("docker").args(args));
+    let history = String::from_utf8(history.stdout).unwrap();
     history.lines().map(str::to_owned).collect()
 }
 
@@ -410,11 +424,8 @@ pub fn assert_nothing_left() {
 
 #[track_caller]
 pub fn sh_in(dir: &Path, script: &str) -> String {
-    let output = Command::new("bash")
-        .args(["-euc", script])
-        .current_dir(dir)
-        .output()
-        .unwrap();
+    let mut bash = Command::new("bash");
+    let output = output_of(bash.args(["-euc", script]).current_dir(dir));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{script}: {stderr}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()

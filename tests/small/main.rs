@@ -57,7 +57,7 @@ fn an_engine_that_is_restarted_ends_the_run_and_the_next_one_is_whole() {
         let run = thread::scope(|scope| {
             scope.spawn(|| {
                 // The call is held until the engine has gone.
-                let _call = (step == "clone").then(|| silent.accept().unwrap());
+                let _call = (step == "clone").then(|| call_of(&silent));
                 if step == "build" {
                     world.server.wait_for("GET /it/builds/now");
                 }
