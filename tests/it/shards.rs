@@ -37,6 +37,21 @@ fn shard(world: &World, shard: &str, args: &[&str]) -> Command {
     command
 }
 
+/// A part of a list of these, for a folder that all parts share.
+fn shard_of_folder(world: &World, part: &str, entries: &[String]) -> Command {
+    let of_world = |it: &str| world.dir.path().join(it);
+    let lines = entries.iter().map(|it| world.url(it) + " branch=main\n");
+    let list = lines.collect::<String>();
+    fs::write(of_world("list"), list).unwrap();
+    let mut command = shard(world, part, &[]);
+    command
+        .env_remove("VIETER_ADDRESS")
+        .env_remove("VIETER_API_KEY");
+    command.arg("--into").arg(of_world("repo"));
+    command.arg("--list").arg(of_world("list"));
+    command
+}
+
 #[test]
 fn parts_that_need_each_other_are_built_beside_each_other() {
     let world = World::new();
@@ -279,27 +294,11 @@ fn one_name_that_two_parts_publish_at_once_is_what_an_old_server_hangs_over() {
 #[test]
 fn one_name_that_two_parts_publish_at_once_is_one_entrys_in_a_folder() {
     let world = World::new();
-    let into = world.dir.path().join("repo");
     let entries = [named(&world, "first", 1), named(&world, "second", 2)];
-    let mut list = String::new();
     for entry in &entries {
         world.package(entry, &trivial("same"));
-        list += &format!("{} branch=main\n", world.url(entry));
     }
-    let file = world.dir.path().join("list");
-    fs::write(&file, list).unwrap();
-    let part = |it: &str| {
-        let mut command = shard(&world, it, &[]);
-        command
-            .env_remove("VIETER_ADDRESS")
-            .env_remove("VIETER_API_KEY");
-        command
-            .arg("--into")
-            .arg(&into)
-            .arg("--list")
-            .arg(&file)
-            .spawn()
-    };
+    let part = |it: &str| shard_of_folder(&world, it, &entries).spawn();
     let ended = ["1/2", "2/2"].map(part).map(end_of);
     for output in &ended {
         let text = String::from_utf8_lossy(&output.stdout);
@@ -314,4 +313,39 @@ fn one_name_that_two_parts_publish_at_once_is_one_entrys_in_a_folder() {
     codes.sort_unstable();
     assert_eq!(codes, [Some(0), Some(1)]);
     assert_nothing_left();
+}
+
+#[test]
+fn parts_that_share_a_folder_have_what_they_need_from_each_other() {
+    let world = World::new();
+    // Each needs the next one, which is the other part's.
+    let entries = [("top", 1), ("middle", 2), ("bottom", 1)];
+    let entries = entries.map(|(start, part)| named(&world, start, part));
+    for (place, name) in entries.iter().enumerate() {
+        let needs = entries.get(place + 1).map_or("", |it| it);
+        let recipe = trivial(name).replace("pkgrel=1", &format!("pkgrel=1\ndepends=({needs})"));
+        world.package(name, &recipe);
+    }
+    let part = |it: &str| {
+        let mut command = shard_of_folder(&world, it, &entries);
+        command.args(["--timeout", "120"]);
+        command
+    };
+    let mut first = Background::start(&mut part("1/2"));
+    first.wait_for("waiting for what other shards publish: 1 lack dependencies");
+    let [top, middle, bottom] = &entries;
+    run(&mut part("2/2"))
+        .exits(0)
+        .reports(&format!("built       {middle} 1.0-1"))
+        .reports("1 built, 0 up to date, 0 failed");
+    let (code, log) = first.wait_for_end();
+    assert_eq!(code, Some(0), "{log}");
+    let has_built = |name: &str| log.contains(&format!("built       {name} 1.0-1"));
+    assert!(has_built(top), "{log}");
+    // That was before it waited.
+    assert!(!has_built(bottom), "{log}");
+    for name in &entries {
+        let archive = format!("repo/vieter/x86_64/{name}-1.0-1-any.pkg.tar.zst");
+        assert!(world.dir.path().join(archive).exists(), "{name}");
+    }
 }
