@@ -1,6 +1,7 @@
 //! Approved commits: what a person has read is what is built, and nothing else; what `vieter review` shows; and what is approved by
 //! itself.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -9,12 +10,14 @@ use crate::http_git::HttpGit;
 use crate::proxy::watched;
 use crate::terminal::{Terminal, line_of};
 use crate::util::*;
+use crate::wild::on_changed;
 
 /// A world with a Git server of HTTP, a file of approvals, and one for what is remembered.
 struct Reviewed {
     world: World,
     git: HttpGit,
     file: PathBuf,
+    base: String,
 }
 
 impl Reviewed {
@@ -22,7 +25,13 @@ impl Reviewed {
         let world = World::new();
         let git = HttpGit::serve(&world.dir.path().join("git"));
         let file = world.dir.path().join("approved");
-        Reviewed { world, git, file }
+        let base = BASE_IMAGE.clone();
+        Reviewed {
+            world,
+            git,
+            file,
+            base,
+        }
     }
 
     /// Makes or changes a repository of these files, and puts it on the list if it is new.
@@ -36,6 +45,7 @@ impl Reviewed {
 
     fn command(&self, what: &str, args: &[&str]) -> Command {
         let mut command = self.world.vieter_for(what);
+        command.env("VIETER_BASE_IMAGE", &self.base);
         command.arg("--approved").arg(&self.file).args(args);
         command
     }
@@ -60,6 +70,16 @@ impl Reviewed {
 
     fn approvals(&self) -> String {
         fs::read_to_string(&self.file).unwrap()
+    }
+
+    /// What has asked the server for `<name>-was-run` since its requests were taken last: the names.
+    fn were_run(&self) -> BTreeSet<String> {
+        let requests = self.world.server.take_requests();
+        let names = requests.iter().filter_map(|it| {
+            let name = it.strip_prefix("GET /static/")?;
+            Some(name.strip_suffix("-was-run")?.to_owned())
+        });
+        names.collect()
     }
 }
 
@@ -344,10 +364,10 @@ fn recipe(name: &str) -> String {
 fn only_what_is_an_update_and_nothing_else_is_approved_by_itself() {
     let own = Reviewed::new();
     let url = own.world.server.url();
-    let run_it = format!("curl -fs {url}/static/was-run");
+    let run_it = |name: &str| format!("curl -fs {url}/static/{name}-was-run");
     let (dollar, semicolon) = (
-        format!("pkgver=1.1$({run_it})"),
-        format!("pkgver=1.1; {run_it}"),
+        format!("pkgver=1.1$({})", run_it("dollar")),
+        format!("pkgver=1.1; {}", run_it("semicolon")),
     );
     let dressed: [(&str, &str, &str); 12] = [
         ("dollar", "pkgver=1.0", &dollar),
@@ -448,7 +468,7 @@ fn only_what_is_an_update_and_nothing_else_is_approved_by_itself() {
         ],
     );
     // Longer than what is read, with what stands behind what was read to its end, but no bash minds.
-    let ended = raised("ended") + "\0that was all\0\n" + &run_it + "; return 0\n";
+    let ended = raised("ended") + "\0that was all\0\n" + &run_it("ended") + "; return 0\n";
     let padding = "#".repeat(1_348_570 - ended.len());
     own.package("ended", &[("PKGBUILD", &(ended + &padding))]);
     own.package("mode", &[("PKGBUILD", &raised("mode"))]);
@@ -470,11 +490,7 @@ fn only_what_is_an_update_and_nothing_else_is_approved_by_itself() {
         run.reports(&format!("built       {name} 1.0-1  ("))
     });
     run.reports("20 built, 0 up to date, 0 failed, 19 to review");
-    let requests = own.world.server.take_requests();
-    assert!(
-        !requests.iter().any(|it| it.contains("was-run")),
-        "{requests:?}"
-    );
+    assert_eq!(own.were_run(), BTreeSet::new());
     let after = own.approvals();
     let differs = |(before, after): (&str, &str)| (before != after).then(|| after.to_owned());
     let changed: Vec<_> = before
@@ -488,13 +504,70 @@ fn only_what_is_an_update_and_nothing_else_is_approved_by_itself() {
         "{changed:?}"
     );
     assert!(changed[0].ends_with(" 1.1-1"), "{changed:?}");
-    // Without approvals, it is run.
-    own.world.build(&["dollar", "semicolon"]);
-    let requests = own.world.server.take_requests();
-    assert!(
-        requests.iter().any(|it| it.contains("was-run")),
-        "{requests:?}"
+    // Without approvals, each gets what it wants.
+    let loud = ["dollar", "ended", "semicolon"];
+    let quiet = ["mode", "file", "forged", "hidden", "sub"];
+    let run = own.world.build(&[&loud[..], &quiet].concat());
+    let all = loud.iter().chain(&quiet);
+    all.fold(run, |run, name| {
+        run.reports(&format!("built       {name} 1.1-1  "))
+    });
+    assert_eq!(own.were_run(), loud.map(str::to_owned).into());
+}
+
+/// A base image whose git has commands for what attributes name, as Git LFS brings some.
+#[test]
+fn what_attributes_and_submodules_ask_for_is_not_done_where_commits_are_approved() {
+    let mut own = Reviewed::new();
+    own.world.git("part", &[("file", "elsewhere")]);
+    let url = own.git.url("part");
+    let part = format!("[submodule \"s\"]\n path = s\n url = {url}\n");
+    own.package(
+        "x",
+        &[
+            ("PKGBUILD", &trivial("x")),
+            (".gitattributes", "* diff=evil filter=evil\n"),
+            (".gitmodules", &part),
+        ],
     );
+    let link = format!(
+        "git update-index --add --cacheinfo 160000,{},s; git commit -qm s",
+        own.head("part")
+    );
+    own.git_in("x", &link);
+    let was_asked = |own: &Reviewed| own.git.asked().iter().any(|it| it.contains("/part/"));
+    let asks = |name: &str| {
+        let url = own.world.server.url();
+        format!("curl -so /dev/null {url}/static/{name}-was-run; cat")
+    };
+    let change = format!(
+        "git config --system diff.evil.textconv '{}'; git config --system filter.evil.smudge '{}'",
+        asks("textconv"),
+        asks("smudge")
+    );
+    on_changed(&change, |image| {
+        own.base = image.to_owned();
+        own.review(&["x", "--approve"])
+            .exits(0)
+            .reports("  - links, and submodules, whose contents are elsewhere: s")
+            .reports("  +pkgname=x");
+        own.build(&[]).exits(0).reports("built       x 1.0-1");
+        assert_eq!(own.were_run(), BTreeSet::new());
+        assert!(!was_asked(&own));
+        // Without approvals, what is built is what the filter makes of it.
+        own.world
+            .build(&["--base-image", image])
+            .exits(0)
+            .reports("up to date  x 1.0-1");
+        assert_eq!(own.were_run(), BTreeSet::from(["smudge".to_owned()]));
+        // And git alone does all of it.
+        let url = own.git.url("x");
+        let git = format!("git clone -q --recurse-submodules {url} /x; git -C /x log -p");
+        docker(&["run", "--rm", "--network=host", image, "bash", "-ec", &git]);
+        let both = ["smudge", "textconv"].map(str::to_owned);
+        assert_eq!(own.were_run(), both.into());
+        assert!(was_asked(&own));
+    });
 }
 
 #[test]
