@@ -1,11 +1,15 @@
 //! The cron image, as people run it: docker-compose, one-offs, and the binary in an image of nothing else.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
+
 use crate::util::{
     BASE_IMAGE, KEY, Lines, World, assert_gone, assert_nothing_left, assert_swept_by_the_next_run,
-    docker, left_behind, sh_in, trivial,
+    docker, left_behind, output_of, sh_in, trivial,
 };
 
 const IMAGE: &str = "vieter:dev";
@@ -35,8 +39,8 @@ struct Compose {
 }
 
 impl Compose {
-    /// The documented compose file, or another, and what a test has to change of it.
-    fn up(world: &World, file: &Path, more: &str) -> Compose {
+    /// The documented compose file, or another, and what a test has to change of it; when it runs.
+    fn up(world: &World, file: &Path, more: &str, when: &str) -> Compose {
         let more_file = world.dir.path().join("more.yml");
         let url = world.server.url();
         let text = format!(
@@ -46,7 +50,7 @@ impl Compose {
     environment:
       - 'VIETER_API_KEY={KEY}'
       - 'VIETER_ADDRESS={url}'
-      - 'VIETER_SCHEDULE=* * * * *'
+      - 'VIETER_SCHEDULE={when}'
       - 'VIETER_BASE_IMAGE={base}'
       - 'VIETER_NETWORK=host'
 ",
@@ -64,11 +68,7 @@ impl Compose {
     }
 
     fn run(&self, args: &[&str]) {
-        let output = Command::new("docker-compose")
-            .args(&self.args)
-            .args(args)
-            .output()
-            .unwrap();
+        let output = output_of(Command::new("docker-compose").args(&self.args).args(args));
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "docker-compose {args:?}: {stderr}");
     }
@@ -78,7 +78,7 @@ impl Drop for Compose {
     fn drop(&mut self) {
         let _ = Command::new("docker-compose")
             .args(&self.args)
-            .args(["down", "-t", "0"])
+            .args(["down", "-t", "0", "-v"])
             .output();
     }
 }
@@ -112,7 +112,7 @@ fn the_compose_file_builds_and_tells_its_health() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("cron/docker-compose.yml");
     let healthcheck = "services:\n  cron:\n    healthcheck:\n      test: ['CMD', 'vieter', 'check']\n      \
         interval: 1s\n      retries: 2";
-    let compose = Compose::up(&world, &file, healthcheck);
+    let compose = Compose::up(&world, &file, healthcheck, "* * * * *");
     wait_for_health("healthy");
     world.server.wait_for("POST /bur/publish");
     world.server.set_key("another");
@@ -139,6 +139,23 @@ fn the_compose_file_builds_and_tells_its_health() {
             .any(|line| line.starts_with("built       any 1.0-1  ")),
         "{seen:?}"
     );
+    // What was done is remembered in the volume, for the next container.
+    let volume = "vieter-test_state:/state";
+    let state = docker(&[
+        "run",
+        "--rm",
+        "-v",
+        volume,
+        IMAGE,
+        "cat",
+        "/state/state.json",
+    ]);
+    let state: Value = serde_json::from_str(&state).unwrap();
+    let entries = state["entries"].as_object().unwrap();
+    let entry = entries
+        .values()
+        .find(|it| it["entry"]["url"] == world.url("any"));
+    assert_eq!(entry.unwrap()["version"], "1.0-1", "{state}");
     drop(compose);
     assert_eq!(left_behind().0, Vec::<String>::new());
     assert_eq!(world.server.published("bur"), ["any-1.0-1-any.pkg.tar.zst"]);
@@ -154,16 +171,33 @@ fn a_container_stopped_in_the_middle_of_a_run_leaves_only_what_the_next_run_swee
             "pkgname=endless\npkgver=1\npkgrel=1\narch=(any)\nbuild() {{ curl -sf {url}/it/builds/now; sleep 1000; }}\npackage() {{ :; }}\n"
         ),
     );
+    // What waits a minute before it tries again waits a second.
+    let entrypoint = Path::new(env!("CARGO_MANIFEST_DIR")).join("cron/entrypoint");
+    let text = std::fs::read_to_string(entrypoint).unwrap();
+    assert!(text.contains("sleep 60"));
+    let entrypoint = world.dir.path().join("entrypoint");
+    std::fs::write(&entrypoint, text.replace("sleep 60", "sleep 1")).unwrap();
+    std::fs::set_permissions(&entrypoint, Permissions::from_mode(0o755)).unwrap();
     // As older documentation has it.
     let file = world.dir.path().join("old.yml");
-    std::fs::write(
-        &file,
+    let text = format!(
         "version: '3'\nservices:\n  cron:\n    image: 'vieter:dev'\n    command: crond -f\n    user: root\n    \
-        healthcheck:\n      disable: true\n    volumes:\n      - '/var/run/docker.sock:/var/run/docker.sock'\n",
-    )
-    .unwrap();
-    let compose = Compose::up(&world, &file, "version: '3'\nservices:\n  cron:");
+        healthcheck:\n      disable: true\n    volumes:\n      - '/var/run/docker.sock:/var/run/docker.sock'\n      \
+        - '{}:/usr/local/bin/entrypoint:ro'\n",
+        entrypoint.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    // At its start, as crond never does; and once more, as the first run can't be done.
+    world.server.set_key("another");
+    let more = "version: '3'\nservices:\n  cron:";
+    let when = "0 0 30 2 *'\n      - 'VIETER_AT_START=yes";
+    let compose = Compose::up(&world, &file, more, when);
+    world.server.wait_for("GET /api/repos");
+    world.server.set_key(KEY);
     world.server.wait_for("GET /it/builds/now");
+    let requests = world.server.take_requests();
+    let runs = requests.iter().filter(|it| *it == "GET /api/repos");
+    assert_eq!(runs.count(), 2, "{requests:?}");
     // A builder image that was replaced waits for its sweep, too: which test was the last one decides whether there is one.
     let (containers, _) = left_behind();
     assert_eq!(containers.len(), 2);
@@ -231,13 +265,13 @@ fn one_offs_work() {
 #[test]
 fn a_schedule_that_crond_could_not_read_is_refused() {
     let _world = World::new();
-    let entrypoint = |schedule: &str| {
-        let variable = format!("VIETER_SCHEDULE={schedule}");
-        let args = ["run", "--rm", "-e", &variable, IMAGE, "crond", "--help"];
-        let output = Command::new("docker").args(args).output().unwrap();
+    let with = |variable: &str| {
+        let args = ["run", "--rm", "-e", variable, IMAGE, "crond", "--help"];
+        let output = output_of(Command::new("docker").args(args));
         let text = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8(text).unwrap())
     };
+    let entrypoint = |schedule: &str| with(&format!("VIETER_SCHEDULE={schedule}"));
     for schedule in [
         "",
         "0 3 * * *",
@@ -269,6 +303,13 @@ fn a_schedule_that_crond_could_not_read_is_refused() {
             text.contains("is not five cron fields"),
             "{schedule}: {text}"
         );
+    }
+    for (value, code) in [("maybe", 2), ("YES", 2), ("", 0), ("no", 0)] {
+        let (ended, text) = with(&format!("VIETER_AT_START={value}"));
+        let is_refused = text.contains(&format!(
+            "VIETER_AT_START is \"{value}\", and takes yes or no"
+        ));
+        assert_eq!((ended, is_refused), (Some(code), code == 2), "{text}");
     }
     // Wherever a command says that crond is.
     for command in ["crond", "/usr/sbin/crond", "/bin/crond"] {
