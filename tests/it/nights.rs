@@ -188,9 +188,6 @@ fn what_failed_waits_until_something_has_changed() {
         .world
         .git("slow", &[("PKGBUILD", &bad.replace("bad", "slow"))]);
     nights.world.list(&url, "bur");
-    // A source that can't be had is the network's fault.
-    let lost = "pkgname=lost\npkgver=1\npkgrel=1\narch=(any)\nsource=(http://127.0.0.1:1/x)\nsha256sums=(SKIP)\npackage() { :; }\n";
-    nights.package("lost", lost);
     let logs = nights.world.dir.path().join("logs");
     let logs = ["--log-dir", logs.to_str().unwrap()];
     let first = nights.night(&logs).exits(1);
@@ -216,8 +213,7 @@ fn what_failed_waits_until_something_has_changed() {
     assert!(PathBuf::from(&log).exists());
     second
         .reports("failed      slow 1-1  at build, less than an hour ago, next try on ")
-        .reports("failed      lost 1-1  at build  ")
-        .reports("0 built, 0 up to date, 3 failed");
+        .reports("0 built, 0 up to date, 2 failed");
 
     // Whoever names it wants it now, as does --force; each time that it fails, it waits longer.
     let now = |args: &[&str]| {
@@ -278,6 +274,23 @@ fn what_failed_waits_until_something_has_changed() {
     // A new commit ends it.
     nights.package("bad", &bad.replace("false", "true"));
     nights.night(&[]).exits(1).reports("built       bad 1-1  ");
+}
+
+/// What can't be had is the network's fault, or a server's.
+#[test]
+fn what_could_not_be_downloaded_does_not_wait() {
+    let nights = Nights::new();
+    let lost = [("lost", "source=(http://127.0.0.1:1/x)\nsha256sums=(SKIP)")];
+    for (name, fetch) in lost {
+        let start = format!("pkgname={name}\npkgver=1\npkgrel=1\narch=(any)\n");
+        nights.package(name, &format!("{start}{fetch}\npackage() {{ :; }}\n"));
+    }
+    for _ in 0..2 {
+        let night = nights.night(&[]).exits(1);
+        lost.iter().fold(night, |night, (name, _)| {
+            night.reports(&format!("failed      {name} 1-1  at build  "))
+        });
+    }
 }
 
 #[test]
