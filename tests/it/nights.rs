@@ -280,8 +280,19 @@ fn what_failed_waits_until_something_has_changed() {
 #[test]
 fn what_could_not_be_downloaded_does_not_wait() {
     let nights = Nights::new();
-    let lost = [("lost", "source=(http://127.0.0.1:1/x)\nsha256sums=(SKIP)")];
-    for (name, fetch) in lost {
+    let busy = "HTTP/1.1 503 -\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    nights.world.server.fault("GET /static/x", busy);
+    let of_git = |url: &str| format!("prepare() {{ git ls-remote {url}/x; }}");
+    let at_server = format!("{}/static", nights.world.server.url());
+    let lost = [
+        (
+            "lost",
+            "source=(http://127.0.0.1:1/x)\nsha256sums=(SKIP)".to_owned(),
+        ),
+        ("refused", of_git("http://127.0.0.1:1")),
+        ("busy", of_git(&at_server)),
+    ];
+    for (name, fetch) in &lost {
         let start = format!("pkgname={name}\npkgver=1\npkgrel=1\narch=(any)\n");
         nights.package(name, &format!("{start}{fetch}\npackage() {{ :; }}\n"));
     }
