@@ -4,9 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
+use vieter::inbox::FOLDER;
 
 use crate::standin::Then;
-use crate::util::{Background, KEY, World, assert_nothing_left, run, sh_in, trivial, vieter};
+use crate::util::{
+    Background, KEY, World, assert_nothing_left, docker, run, sh_in, trivial, vieter,
+};
 use crate::wild::pkgbuild;
 
 /// The objects that a run has printed, a line each.
@@ -91,7 +94,7 @@ fn a_report_is_whole_at_any_time_and_each_build_has_its_log() {
     // What it is told may be anything.
     let hostile = "build() { printf '%0500000d\\n<script>\"]]>\\\\\\e[2J\\n' 0; false; }";
     world.package("hostile", &pkgbuild("hostile", hostile));
-    world.package("built", &trivial("built"));
+    world.package("built", &pkgbuild("built", "depends=(libgreet)"));
     world.package(
         "endless",
         &pkgbuild("endless", "build() { echo now; sleep 1000; }"),
@@ -105,6 +108,8 @@ fn a_report_is_whole_at_any_time_and_each_build_has_its_log() {
     killed.wait_for("INFO  using the engine");
     assert!(report(&path)["entries"].as_array().unwrap().is_empty());
     killed.wait_for("| now");
+    // Nothing is left where the archives of the one before were looked at.
+    assert_eq!(docker(&["exec", "vieter-build", "ls", "-A", FOLDER]), "");
     killed.kill();
     let told = report(&path);
     assert!(told["ended"].is_null() && told["started"].as_str().unwrap().ends_with('Z'));
@@ -144,6 +149,8 @@ fn a_report_is_whole_at_any_time_and_each_build_has_its_log() {
     let size = fs::metadata(&file).unwrap().len();
     let file = archive["file"].as_str().unwrap();
     assert!(log.ends_with(&format!("\n=== published\n{sum}  {size} bytes  {file}\n")));
+    let installed = log.find("\ninstalling libgreet...\n").unwrap();
+    assert!(installed < log.find("\n=== makepkg\n").unwrap());
     // That of the build that was killed was written as it happened.
     let names = || -> Vec<String> {
         let name =
@@ -219,8 +226,29 @@ fn a_folder_has_a_page_on_which_nothing_from_outside_is_more_than_text() {
         build() { echo '<script>alert(1)</script>\"]]>'; false; }\npackage() { :; }\n";
     let evil = world.git("evil", &[("PKGBUILD", evil)]);
     let list = world.dir.path().join("list");
-    let lines = format!("{url}\n{evil} branch=main\nhttps://me:s3cret@127.0.0.1:1/<x>.git\n");
-    fs::write(&list, lines).unwrap();
+    // Names, versions and messages that are too long, and would move a cursor.
+    let long = |letter: &str| format!("\\e[2J<img>{}", letter.repeat(500_000));
+    let head = "arch=(any)\npkgrel=1\npackage() { :; }\n";
+    let named = format!("pkgname=$'{}'\npkgver=1\n{head}", long("n"));
+    let versioned = format!("pkgname=versioned\npkgver=$'{}'\n{head}", long("v"));
+    let babble = "build() { printf '\\e[2J<img>%0500000d\\n' 0 | tr 0 o; false; }\n";
+    let babbler = pkgbuild("babbler", babble);
+    let [named, versioned, babbler] = [
+        ("named", named),
+        ("versioned", versioned),
+        ("babbler", babbler),
+    ]
+    .map(|(name, text)| world.git(name, &[("PKGBUILD", &text)]));
+    let lines = [
+        &url,
+        &format!("{evil} branch=main"),
+        "https://me:s3cret@127.0.0.1:1/<x>.git",
+        &named,
+        &versioned,
+        &babbler,
+    ];
+    fs::write(&list, lines.join("\n")).unwrap();
+    let told = world.dir.path().join("report.json");
     let build = |what: &[&str]| {
         let mut command = world.vieter();
         command
@@ -228,11 +256,43 @@ fn a_folder_has_a_page_on_which_nothing_from_outside_is_more_than_text() {
             .env_remove("VIETER_API_KEY");
         command.arg("--into").arg(&dir).arg("--list").arg(&list);
         command.arg("--log-dir").arg(dir.join("logs")).args(what);
+        command.arg("--report").arg(&told);
         run(&mut command)
     };
     let page = || fs::read_to_string(dir.join("index.html")).unwrap();
-    build(&[]).exits(1);
+    let run = build(&["--log-level", "debug"])
+        .exits(1)
+        .reports("failed      https://***@127.0.0.1:1/<x>.git  at clone  ")
+        .reports(&format!("failed      {named}  at version  "))
+        .reports(&format!("failed      {versioned}  at version  "))
+        .reports("failed      babbler 1-1  at build  ");
     let whole = page();
+    // The password is nowhere, and neither is anything else as it was said.
+    assert!(!run.stdout.contains("s3cret") && !run.stderr.contains("s3cret"));
+    let files = sh_in(&dir, "find . -type f");
+    for file in files.lines() {
+        let text = fs::read(dir.join(file)).unwrap();
+        let text = String::from_utf8_lossy(&text);
+        assert!(!text.contains("s3cret"), "{file}");
+    }
+    assert!(files.contains("/logs/babbler-1-1-") && files.contains("/vieter.json"));
+    let report_text = fs::read_to_string(&told).unwrap();
+    assert!(!report_text.contains("s3cret"));
+    for text in [&whole, &report_text] {
+        assert!(!text.contains('\u{1b}') && text.len() < 100_000);
+        for letter in ["n", "v", "o"] {
+            assert!(!text.contains(&letter.repeat(1000)), "{letter}");
+        }
+    }
+    let entries = report(&told)["entries"].clone();
+    for name in ["named", "versioned", "babbler"] {
+        let its = |it: &&Value| it["url"] == world.url(name);
+        let entry = entries.as_array().unwrap().iter().find(its).unwrap();
+        let error = entry["error"].as_str().unwrap();
+        assert!(error.contains("\\u{1b}[2J<img>"), "{error}");
+    }
+    assert_eq!(whole.matches("\\u{1b}[2J&lt;img&gt;").count(), 3);
+    assert!(!whole.contains("<img"));
     // What is ours has no script, and no link but these.
     assert!(!whole.contains("<script") && !whole.contains("s3cret"));
     assert!(

@@ -49,6 +49,13 @@ impl Folder {
 
     /// All that is below `DIR`, but for what says how the last run was: the page, and what it is made of.
     pub fn files(&self) -> Files {
+        let mut files = self.all_files();
+        files.retain(|path, _| !path.ends_with("index.html") && !path.ends_with("vieter.json"));
+        files
+    }
+
+    /// All that is below `DIR`.
+    pub fn all_files(&self) -> Files {
         let mut files = Files::new();
         let mut dirs = vec![self.dir()];
         while let Some(dir) = dirs.pop() {
@@ -56,7 +63,6 @@ impl Folder {
                 let path = found.unwrap().path();
                 match path.is_dir() {
                     true => dirs.push(path),
-                    false if path.ends_with("index.html") || path.ends_with("vieter.json") => (),
                     false => {
                         let changed = path.metadata().unwrap().modified().unwrap();
                         let bytes = fs::read(&path).unwrap();
@@ -319,6 +325,21 @@ fn a_name_stays_its_entrys_until_that_leaves_the_list_and_what_nobody_makes_can_
         "pkgbase=twin\npkgname=left\npkgver=1\npkgrel=1\narch=(any)\npackage() { :; }\n",
     );
     let before = home.files();
+    // A dry run says as much, and what it would build, and changes nothing at all.
+    let all = home.all_files();
+    home.build_list(&[&theirs, &mine, &twin], &["--dry-run"])
+        .exits(1)
+        .reports("failed      name 2-1  at version  ")
+        .reports("up to date  name 1-1  ")
+        .reports("gone        vieter/old 1-1")
+        .reports("0 built, 2 up to date, 1 failed, 2 gone");
+    home.build_list(&[&theirs, &twin], &["--dry-run", "--prune"])
+        .exits(0)
+        .reports("would build  name 2-1  (1-1 is published)  ")
+        .reports("gone        vieter/old 1-1")
+        .reports("gone        vieter/right 1-1")
+        .reports("0 built, 1 up to date, 0 failed, 1 would be built, 2 gone");
+    assert!(home.all_files() == all);
     let run = home
         .build_list(&[&theirs, &mine, &twin], &["--prune"])
         .exits(1)

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
+use vieter::clock::since_1970;
 
 use crate::util::{BASE_IMAGE, Background, Run, World, run, sh_in, trivial, unpack};
 use crate::wild::{build_on, pkgbuild, signed};
@@ -257,12 +258,13 @@ fn a_base_image_for_another_architecture_is_said_before_the_first_build() {
         &world,
         "sed -i '/^CARCH=/d' /etc/makepkg.conf; echo 'CARCH=\"armv7h\"' >> /etc/makepkg.conf",
     );
-    let warned = warning(&run, "armv7h").expect("no warning");
+    let warned = warning(&run, "makepkg builds for armv7h").expect("no warning");
     let is_build = |line: &str| line.contains(" for the repository bur");
     let built = run.stderr.lines().position(is_build).unwrap();
     assert!(warned < built);
     // The usual one is none.
-    assert_eq!(warning(&world.build(&[]).exits(0), "CARCH"), None);
+    let usual = world.build(&[]).exits(0);
+    assert_eq!(warning(&usual, "makepkg builds for"), None);
 }
 
 /// Puts a package into the repository `core` in this folder, made by hand.
@@ -349,17 +351,47 @@ fn the_same_commit_gives_the_same_archive_and_the_given_environment_is_there() {
     let same = "build() { [[ $GREETING == 'hello there' && $NAME == x ]]; }\n\
         package() { mkdir -p \"$pkgdir/usr/share\"; touch \"$pkgdir/usr/share/$SOURCE_DATE_EPOCH\"; }";
     world.package("same", &pkgbuild("same", same));
-    let build = || {
-        let env = [
-            "--env",
-            "GREETING=hello there",
-            "--env",
-            "NAME=x",
-            "--force",
-        ];
-        world.build(&env).exits(0).reports("built       same 1-1  ");
+    // The commit's time is told, unless that is yet to come; a PKGBUILD that was downloaded has none.
+    world.server.become_newer();
+    let told = "package() { install -Dm644 /dev/stdin \"$pkgdir/usr/share/time\" <<< $SOURCE_DATE_EPOCH; }";
+    for (name, time) in [("past", PAST), ("future", FUTURE)] {
+        world.package(name, &pkgbuild(name, told));
+        let commit = "git -c user.name=t -c user.email=t@t commit -q --amend --no-edit";
+        let commit = format!("GIT_COMMITTER_DATE='@{time} +0000' {commit}");
+        sh_in(&world.git_dir(name), &commit);
+    }
+    let none = pkgbuild("none", told);
+    world.server.put("static", "x", "PKGBUILD", &none);
+    let url = format!("{}/static/x/PKGBUILD", world.server.url());
+    world
+        .server
+        .list(json!({"url": url, "kind": "url", "branch": "", "arch": ["x86_64"], "repo": "bur"}));
+    let build = |what: &[&str]| {
+        let given = ["--env", "GREETING=hello there", "--env", "NAME=x"];
+        let run = world.build(&[&given, what].concat()).exits(0);
+        run.reports("built       same 1-1  ");
         fs::read(world.server.file("bur", "same-1-1-any.pkg.tar.zst")).unwrap()
     };
+    let began = since_1970();
+    let first = build(&[]);
+    let ended = since_1970();
+    for (name, is_meant) in [
+        ("past-1", PAST..PAST + 1),
+        ("future-1", began..ended + 1),
+        ("none-1", began..ended + 1),
+    ] {
+        let file = world
+            .server
+            .file("bur", &format!("{name}-1-any.pkg.tar.zst"));
+        let time = unpack(&file, "usr/share/time");
+        assert!(is_meant.contains(&time.parse().unwrap()), "{name}: {time}");
+        let info = unpack(&file, ".PKGINFO");
+        assert!(info.contains(&format!("\nbuilddate = {time}\n")), "{info}");
+    }
     // Seconds lie between them.
-    assert!(build() == build());
+    assert!(first == build(&["--force", "same"]));
 }
+
+/// When commits are said to be from, in seconds since 1970: in 2009 and in 2100.
+const PAST: u64 = 1_234_567_890;
+const FUTURE: u64 = 4_102_444_800;

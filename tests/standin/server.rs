@@ -16,6 +16,7 @@ use rustix::net::sockopt;
 use serde_json::{Map, Value, json};
 
 /// A running server. Its threads end with the process.
+#[derive(Clone)]
 pub struct Standin {
     pub address: SocketAddr,
     state: Arc<State>,
@@ -169,6 +170,13 @@ impl Standin {
     /// Takes the requests since the last call, as `METHOD /path`.
     pub fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut self.state.requests.lock().unwrap())
+    }
+
+    /// Those of the requests since that call that start with `METHOD /path`.
+    pub fn asked_for(&self, start: &str) -> Vec<String> {
+        let requests = self.state.requests.lock().unwrap();
+        let asked = requests.iter().filter(|it| it.starts_with(start));
+        asked.cloned().collect()
     }
 
     /// Waits until a request that starts with `METHOD /path` has come.
