@@ -69,7 +69,12 @@ impl Looker {
             // If it is a tag's name, a container looks.
             branch => format!("refs/heads/{branch}"),
         };
-        self.ask(&self.anybody, &repo.url, &reference, by.within(PATIENCE_FOR_ALL))
+        self.ask(
+            &self.anybody,
+            &repo.url,
+            &reference,
+            by.within(PATIENCE_FOR_ALL),
+        )
     }
 
     /// The commits that the Git sources of an entry's PKGBUILD have now. `None` if it has others than can be asked so, or none.

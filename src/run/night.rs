@@ -344,4 +344,3 @@ fn sink<'s>(home: &'s Home, listed: &'s Listed, workshop: &'s Workshop) -> Sink<
         listed,
     }
 }
-
