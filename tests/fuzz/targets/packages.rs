@@ -174,6 +174,11 @@ pub fn archive(data: &[u8]) {
     let name = names[source.below(names.len())].clone();
     let replaces = source.many(2, self::name);
     let mut lines = source.many(4, line);
+    // Each of these is there once.
+    for key in ["builddate", "size"] {
+        let mut is_first = true;
+        lines.retain(|it| !it.starts_with(key) || std::mem::take(&mut is_first));
+    }
     lines.extend([
         format!("pkgname = {name}"),
         format!("pkgbase = {}", model.pkgbase),
