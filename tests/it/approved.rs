@@ -645,7 +645,8 @@ fn a_review_shows_what_is_dangerous_and_runs_nothing_of_it() {
         assert!(run.stdout.lines().any(|it| it.starts_with(line)), "{line}");
     }
     assert!(!run.stdout.contains('\u{1b}') && !run.stdout.contains('\r'));
-    assert!(run.stdout.len() < 100_000);
+    // What is shown has an end: that of `long` is cut.
+    assert!(run.stdout.len() < 600_000);
     assert!(run.stdout.contains("; evil.example/owner\n"));
     let requests = own.world.server.take_requests();
     assert!(
