@@ -81,7 +81,8 @@ impl HttpGit {
         *self.instead.lock().unwrap() = instead;
     }
 
-    /// Answers everything with these bytes, and then with the second ones, again and again, as long as somebody takes them.
+    /// Answers vieter itself with these bytes, and then with the second ones, again and again, as long as it takes them. git would
+    /// take all that the machine has memory for, so it gets nothing.
     pub fn answer_without_end(&self, start: &[u8], piece: &[u8]) {
         let endless = Endless {
             piece: piece.to_vec(),
@@ -111,7 +112,7 @@ fn answer(
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     asked.lock().unwrap().push(format!("{method} {target}"));
     let mut cgi = Command::new("git");
-    let mut length = 0;
+    let (mut length, mut is_git) = (0, true);
     loop {
         let mut header = String::new();
         if reader.read_line(&mut header).ok()? <= 2 {
@@ -119,6 +120,7 @@ fn answer(
         }
         let (name, value) = header.trim().split_once(": ")?;
         match name.to_ascii_lowercase().as_str() {
+            "user-agent" => is_git = !value.starts_with("vieter/"),
             "content-length" => length = value.parse().ok()?,
             "content-type" => drop(cgi.env("CONTENT_TYPE", value)),
             "content-encoding" => drop(cgi.env("HTTP_CONTENT_ENCODING", value)),
@@ -131,7 +133,7 @@ fn answer(
     let mut client = client;
     if let Some((bytes, endless)) = instead() {
         client.write_all(&bytes).ok()?;
-        let Endless { piece, taken } = endless?;
+        let Endless { piece, taken } = endless.filter(|_| !is_git)?;
         let mut sent = bytes.len();
         while client.write_all(&piece).is_ok() {
             sent += piece.len();
