@@ -231,7 +231,8 @@ fn a_folder_has_a_page_on_which_nothing_from_outside_is_more_than_text() {
     let head = "arch=(any)\npkgrel=1\npackage() { :; }\n";
     let named = format!("pkgname=$'{}'\npkgver=1\n{head}", long("n"));
     let versioned = format!("pkgname=versioned\npkgver=$'{}'\n{head}", long("v"));
-    let babble = "build() { printf '\\e[2J<img>%0500000d\\n' 0 | tr 0 o; false; }\n";
+    let babble =
+        "build() { printf '%0500000d\\n' 0 | tr 0 o; printf '\\e[2J<img>%s\\n' {1..50}; false; }\n";
     let babbler = pkgbuild("babbler", babble);
     let [named, versioned, babbler] = [
         ("named", named),
