@@ -106,7 +106,7 @@ fn a_build_that_hangs_is_stopped_and_its_log_kept() {
     );
     world.list(&world.git("missing", &[("README", "")]), "bur");
     world
-        .build(&["--timeout", "40", "--log-level", "debug"])
+        .build(&["--timeout", "25", "--log-level", "debug"])
         .exits(1)
         .reports("failed      endless 1-1  at build")
         .says("stopped at the time limit")
