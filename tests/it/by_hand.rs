@@ -292,7 +292,8 @@ fn a_folder_has_a_page_on_which_nothing_from_outside_is_more_than_text() {
         let error = entry["error"].as_str().unwrap();
         assert!(error.contains("\\u{1b}[2J<img>"), "{error}");
     }
-    assert_eq!(whole.matches("\\u{1b}[2J&lt;img&gt;").count(), 3);
+    // Of each at least once.
+    assert!(whole.matches("\\u{1b}[2J&lt;img&gt;").count() >= 3);
     assert!(!whole.contains("<img"));
     // What is ours has no script, and no link but these.
     assert!(!whole.contains("<script") && !whole.contains("s3cret"));
