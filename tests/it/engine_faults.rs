@@ -69,9 +69,15 @@ fn what_the_engine_refuses_before_the_first_repository_ends_the_run() {
             });
             // Then a name is taken.
             let is_busy = is("POST /containers/create", needles) && status == 409;
-            build_behind(&proxy, &world, &["--fresh"])
+            let run = build_behind(&proxy, &world, &["--fresh"])
                 .exits(if is_busy { 4 } else { 3 })
                 .says(&format!("answered {status}: as the proxy says"));
+            // Once the list is known, what isn't reached is told.
+            let is_before_the_list = is("GET /version", needles) || is("GET /info", needles);
+            if !is_busy && !is_before_the_list {
+                run.reports("not built   git://")
+                    .reports("0 built, 0 up to date, 0 failed, 1 not built");
+            }
             assert_nothing_left();
         }
     }
