@@ -34,7 +34,6 @@ pub struct Archive {
 
 /// The keys that makepkg 6 and 7 write into a `.PKGINFO`, by what they hold (makepkg, `write_pkginfo`); and those that are there
 /// once at most.
-const ITSELF: &str = "pkgname pkgver arch";
 const ONCE: &str = "pkgname pkgver arch pkgbase builddate size";
 const NUMBERS: &str = "builddate size";
 const WORDS: &str = "replaces conflict provides depend makedepend checkdepend";
@@ -82,7 +81,7 @@ impl Archive {
                 // It would begin another field in pacman's database.
                 _ if value.starts_with('%') => false,
                 _ if is_one_of(ONCE) && once.insert(key, value).is_some() => false,
-                _ if is_one_of(ITSELF) => true,
+                "pkgname" | "pkgver" | "arch" => true,
                 "pkgbase" => value == pkgbuild.pkgbase.as_str(),
                 _ if is_one_of(NUMBERS) => value.parse::<u64>().is_ok(),
                 _ if is_one_of(WORDS) => value.bytes().all(|it| it.is_ascii_graphic()),

@@ -144,6 +144,9 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
 
 /// Tells what a run that has ended early hasn't come to.
 fn tell_not_built(queue: Queue<Due, Line>, summary: &mut Summary) {
+    if queue.is_empty() {
+        return;
+    }
     for Due { repo, .. } in queue.into_items() {
         summary.add_of_many(Line::of(&repo, Outcome::NotBuilt(None)));
     }
