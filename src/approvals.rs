@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -128,7 +128,8 @@ impl Approvals {
             return Err(Error::unusable(what, why));
         }
         lines.put(key.clone(), line);
-        replace(&file, lines.text().as_bytes()).map_err(failed)?;
+        let text = lines.text();
+        replace(&file, |file| file.write_all(text.as_bytes())).map_err(failed)?;
         self.commits.borrow_mut().insert(key, commit.clone());
         Ok(())
     }

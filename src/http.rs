@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Deserializer;
 use ureq::config::ConfigBuilder;
 use ureq::http::{self, Method, Response};
 use ureq::typestate::AgentScope;
@@ -172,8 +173,7 @@ impl Answer {
     pub fn messages<T: DeserializeOwned>(self) -> impl Iterator<Item = Result<T>> {
         let broke = format!("{}: the stream of messages broke", self.what);
         let broken = move |error| Error::new(Kind::NoAnswer, format!("{broke}: {error}"));
-        let reader = BufReader::with_capacity(4096, self.into_reader());
-        let messages = serde_json::Deserializer::from_reader(reader).into_iter();
+        let messages = Deserializer::from_reader(of_any(self.into_reader())).into_iter();
         messages.map(move |message| message.map_err(&broken))
     }
 
@@ -203,6 +203,11 @@ impl Answer {
         error.retry_after = Duration::from_secs(seconds.unwrap_or(0));
         error
     }
+}
+
+/// What JSON is read from, of whatever origin: for each type of reader, the binary would have its own parser.
+pub fn of_any<'r>(reader: impl Read + 'r) -> BufReader<Box<dyn Read + 'r>> {
+    BufReader::with_capacity(4096, Box::new(reader))
 }
 
 /// The same text without the secret, if there is one.

@@ -46,7 +46,7 @@ impl Known {
         by: Deadline,
     ) -> Option<Glance> {
         let started = Instant::now();
-        let seen = self.memory.find(repo)?;
+        let seen = &self.memory.find(repo)?;
         // Nothing is asked for what a container has to look at anyway.
         let waiting = waiting(seen, base);
         let is_known = seen.is_recent() && seen.sources.is_some();
@@ -118,7 +118,7 @@ impl Known {
         commit: &str,
         by: Deadline,
     ) -> Option<(Failure, Waits)> {
-        let seen = self.memory.find(repo)?;
+        let seen = &self.memory.find(repo)?;
         let waiting = waiting(seen, base)?;
         // Sources that can't be asked are no reason to try.
         let is_changed = self.is_unchanged(repo, seen, commit, by) == Some(false);

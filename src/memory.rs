@@ -3,14 +3,16 @@
 //! is asked of whoever has it, and nothing else here is believed for longer than a week. Not here: what a folder remembers of its packages (`home::records`).
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::clock::{DAY, is_within, since_1970};
 use crate::error::{Error, Result};
+use crate::http::of_any;
 use crate::list::Repo;
 use crate::look::Head;
 use crate::owners::{Key, Listed, Owners, belongs_to, names_of};
@@ -39,8 +41,8 @@ pub struct Memory {
 struct Text {
     /// When the kept builder image was made, and when it was last found to be up to date, in seconds since 1970.
     refreshed: Option<(u64, u64)>,
-    /// By what [`Memory::name`] calls them.
-    entries: BTreeMap<String, Seen>,
+    /// By what [`Memory::name`] calls them: each is the text of a [`Seen`], as there may be thousands of them.
+    entries: BTreeMap<String, Box<RawValue>>,
 }
 
 /// What is remembered of an entry.
@@ -60,9 +62,10 @@ pub struct Seen {
     /// When a container last found it published, in seconds since 1970.
     pub looked: u64,
     /// What came after its approved commit, when it was last looked at.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_review: Option<ToReview>,
     /// How its last build failed, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,
 }
 
@@ -111,16 +114,19 @@ impl Seen {
         is_within(1, self.looked)
     }
 
-    /// Makes fit for a log what is shown of it: whoever can write the file may have written anything.
-    fn make_fit(&mut self) {
-        self.pkgbase = one_line(&self.pkgbase, 300);
-        self.version = one_line(&self.version, 300);
-        if let Some(Waiting { failed, .. }) = &mut self.waiting {
+    /// Reads what is remembered of one, if it can be read. What is shown of it is made fit for a log: whoever can write the file may
+    /// have written anything.
+    fn read(text: &RawValue) -> Option<Seen> {
+        let mut seen: Seen = serde_json::from_str(text.get()).ok()?;
+        seen.pkgbase = one_line(&seen.pkgbase, 300);
+        seen.version = one_line(&seen.version, 300);
+        if let Some(Waiting { failed, .. }) = &mut seen.waiting {
             failed.name = one_line(&failed.name, 600);
             failed.error = one_line(&failed.error, 300);
             let log = failed.log.take();
             failed.log = log.map(|it| one_line(&it.to_string_lossy(), 4096).into());
         }
+        Some(seen)
     }
 
     fn has(&self, name: &str) -> bool {
@@ -168,8 +174,18 @@ impl Memory {
     }
 
     /// What is remembered of an entry.
-    pub fn find(&self, repo: &Repo) -> Option<&Seen> {
-        self.text.entries.get(&self.name(repo))
+    pub fn find(&self, repo: &Repo) -> Option<Seen> {
+        Seen::read(self.text.entries.get(&self.name(repo))?)
+    }
+
+    /// Remembers that of an entry.
+    fn put(&mut self, repo: &Repo, seen: &Seen) {
+        self.is_changed = true;
+        // Nothing in it can fail to be written.
+        let text = to_raw_value(seen).ok();
+        self.text
+            .entries
+            .extend(text.map(|it| (self.name(repo), it)));
     }
 
     /// Refuses names that another entry had when it was last read, if that is on the list still and wasn't read in this run. For
@@ -186,10 +202,14 @@ impl Memory {
     ) -> Result<()> {
         let (key, to) = (Key::of(repo), &repo.publish_to);
         let place = format!("{to}/{} ", self.arch);
-        for (called, seen) in &self.text.entries {
+        let here = self
+            .text
+            .entries
+            .iter()
+            .filter(|it| it.0.starts_with(&place));
+        for seen in here.filter_map(|(_, text)| Seen::read(text)) {
             let owner = &seen.entry;
-            if called.starts_with(&place)
-                && *owner != key
+            if *owner != key
                 && let Some(name) = names.iter().find(|name| seen.has(name))
                 && listed.may_have(to, owner)
                 && !owners.have_read(to, owner)
@@ -207,17 +227,16 @@ impl Memory {
         let Some(repo) = facts.entry.as_deref().filter(|_| self.is_on()) else {
             return;
         };
-        let name = self.name(repo);
+        let found = self.find(repo);
         // One whose wait goes on wasn't looked at, but for what came after its approved commit.
         if facts.waits.is_some() {
-            if let Some(seen) = self.text.entries.get_mut(&name) {
-                self.is_changed |= seen.to_review != facts.to_review;
+            if let Some(mut seen) = found.filter(|it| it.to_review != facts.to_review) {
                 seen.to_review.clone_from(&facts.to_review);
+                self.put(repo, &seen);
             }
             return;
         }
-        self.is_changed = true;
-        let seen = self.text.entries.entry(name).or_default();
+        let mut seen = found.unwrap_or_default();
         seen.entry = Key::of(repo);
         // What it makes it makes, as far as is known, until it is read again, and it is let have the names.
         if !facts.names.is_empty() {
@@ -226,7 +245,7 @@ impl Memory {
         }
         // What couldn't be brought is what it was.
         let Some(commit) = &facts.commit else {
-            return;
+            return self.put(repo, &seen);
         };
         // Sources that couldn't be asked are no others.
         let is_known = seen.sources.is_some() && facts.sources.is_some();
@@ -256,6 +275,7 @@ impl Memory {
             }
             _ => (),
         }
+        self.put(repo, &seen);
     }
 
     /// Writes the file. That it can't be is no reason for a run to fail.
@@ -264,8 +284,8 @@ impl Memory {
             return;
         };
         self.is_changed = false;
-        let text = serde_json::to_vec(&self.text).map_err(Into::into);
-        if let Err(error) = text.and_then(|text| replace(path, &text)) {
+        let written = replace(path, |file| Ok(serde_json::to_writer(file, &self.text)?));
+        if let Err(error) = written {
             log::warn!("writing the state {}: {error}", path.display());
         }
     }
@@ -273,12 +293,10 @@ impl Memory {
 
 fn read(path: &Path) -> Result<Text> {
     let bad = |why: String| Error::unusable(format!("reading the state {}", path.display()), why);
-    match fs::read(path) {
-        Ok(bytes) => {
-            let text = serde_json::from_slice(&bytes);
-            let mut text: Text = text.map_err(|error| bad(error.to_string()))?;
-            text.entries.values_mut().for_each(Seen::make_fit);
-            Ok(text)
+    match File::open(path) {
+        Ok(file) => {
+            let text = serde_json::from_reader(of_any(file));
+            text.map_err(|error| bad(error.to_string()))
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Text::default()),
         Err(error) => Err(bad(error.to_string())),
@@ -350,6 +368,6 @@ mod tests {
         // It is all there still on the next night.
         memory.save();
         let next = Memory::open(Some(dir.path().join("state")), &arch);
-        assert_eq!(next.find(repo).map(|it| it.commit.as_str()), Some("b"));
+        assert_eq!(next.find(repo).map(|it| it.commit), Some("b".to_owned()));
     }
 }

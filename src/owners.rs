@@ -84,9 +84,14 @@ impl Listed {
 /// The names that were seen, and whose they are.
 #[derive(Default)]
 pub struct Owners {
-    names: HashMap<(RepoName, String), Rc<Repo>>,
+    /// Makes numbers of names and entries, as there may be many.
+    hasher: RandomState,
+    /// By what [`Owners::place`] makes of a name.
+    names: HashMap<u64, Rc<Repo>>,
+    /// The pacman repositories that they are in.
+    repos: HashSet<RepoName>,
     /// The entries whose PKGBUILDs were read, by where they publish to. Of others it is remembered what they make.
-    read: HashSet<(RepoName, Key)>,
+    read: HashSet<u64>,
 }
 
 /// All names that a PKGBUILD with these packages takes: those of its packages, its pkgbase, and that of the debug package.
@@ -102,40 +107,47 @@ impl Owners {
     /// One of them is another entry's.
     pub fn claim(&mut self, repo: &Rc<Repo>, pkgbase: &str, names: &[String]) -> Result<()> {
         let (names, own) = (names_of(pkgbase, names), Key::of(repo));
-        let place = |name: &String| (repo.publish_to.clone(), name.clone());
+        let mut places = vec![];
         for name in &names {
-            let owner = self.names.get(&place(name)).map(|it| Key::of(it));
+            let place = self.place(&repo.publish_to, name);
+            let owner = self.names.get(&place).map(|it| Key::of(it));
             if let Some(owner) = owner.filter(|it| *it != own) {
                 return Err(belongs_to(name, repo, &owner.name()));
             }
+            places.push(place);
         }
-        self.names
-            .extend(names.iter().map(|name| (place(name), repo.clone())));
+        let owned = places.into_iter().map(|place| (place, repo.clone()));
+        self.names.extend(owned);
+        self.repos.insert(repo.publish_to.clone());
         Ok(())
     }
 
     /// Notes that the PKGBUILD of this entry was read in this run, and that it makes what it has claimed and nothing else.
     pub fn note_read(&mut self, repo: &Repo) {
-        self.read.insert((repo.publish_to.clone(), Key::of(repo)));
+        let number = self.hasher.hash_one((&repo.publish_to, Key::of(repo)));
+        self.read.insert(number);
     }
 
     /// An entry other than this one that has this name, in whatever pacman repository.
     pub fn other(&self, repo: &Repo, name: &PackageName) -> Option<&Repo> {
         let own = Key::of(repo);
-        let names_it = |place: &(RepoName, String)| place.1 == name.as_str();
-        let owners = self.names.iter().filter(|(place, _)| names_it(place));
-        let mut owners = owners.map(|(_, owner)| &**owner);
-        owners.find(|owner| Key::of(owner) != own)
+        let places = self.repos.iter().map(|it| self.place(it, name.as_str()));
+        let mut owners = places.filter_map(|place| self.names.get(&place));
+        owners.find(|owner| Key::of(owner) != own).map(|it| &**it)
     }
 
     /// Whether an entry has this name in this run, whichever that is.
     pub fn have(&self, repo: &RepoName, name: &str) -> bool {
-        self.names.contains_key(&(repo.clone(), name.to_owned()))
+        self.names.contains_key(&self.place(repo, name))
     }
 
     /// Whether the PKGBUILD of this entry was read in this run.
     pub fn have_read(&self, repo: &RepoName, key: &Key) -> bool {
-        self.read.contains(&(repo.clone(), key.clone()))
+        self.read.contains(&self.hasher.hash_one((repo, key)))
+    }
+
+    fn place(&self, repo: &RepoName, name: &str) -> u64 {
+        self.hasher.hash_one((repo, name))
     }
 }
 

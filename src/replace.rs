@@ -2,8 +2,8 @@
 //! one; and how it is waited for that nobody else changes what is ours (flock(2)). Not here: what goes to a folder of packages
 //! (`home::staging`).
 
-use std::fs::{self, File, TryLockError};
-use std::io::{Error, Result, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{BufWriter, Error, IntoInnerError, Result};
 use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::Path;
 use std::thread;
@@ -14,11 +14,14 @@ use crate::http::Deadline;
 /// How often a lock is tried.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Writes a file beside its place, and renames it. Where a link leads to one, that is replaced.
+/// Writes a file beside its place, and renames it. Where a link leads to one, that is replaced. Gives the file, for reading.
 ///
 /// # Errors
-/// Those of the file system; what is there, and is no regular file: `/dev/null`, say.
-pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Those of the file system, and of what writes; what is there, and is no regular file: `/dev/null`, say.
+pub fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> Result<()>,
+) -> Result<File> {
     let linked = fs::canonicalize(path);
     let path = linked.as_deref().unwrap_or(path);
     if fs::metadata(path).is_ok_and(|it| !it.is_file()) {
@@ -26,8 +29,11 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     }
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
-    let mut file = File::create(&beside)?;
-    file.write_all(bytes)?;
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(true);
+    let mut buffer = BufWriter::new(options.open(&beside)?);
+    write(&mut buffer)?;
+    let file = buffer.into_inner().map_err(IntoInnerError::into_error)?;
     if let Ok(before) = fs::metadata(path) {
         file.set_permissions(before.permissions())?;
         // Only root can give it to somebody else.
@@ -35,7 +41,8 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     }
     // After a loss of power, too.
     file.sync_all()?;
-    fs::rename(&beside, path)
+    fs::rename(&beside, path)?;
+    Ok(file)
 }
 
 /// Takes the lock of a file, or a folder. If somebody else holds it, what is `said` goes to the log, once.

@@ -73,7 +73,7 @@ impl Job<'_, '_> {
     /// What is known to come after the approved commit, if it was counted: what couldn't be may be by now.
     fn known_to_review(&self, approved: Option<&Commit>) -> Option<ToReview> {
         let known = self.task.known;
-        let seen = known.memory.find(self.task.repo)?;
+        let seen = &known.memory.find(self.task.repo)?;
         let to_review = known.to_review(seen, approved?);
         to_review.filter(|it| it.count.is_some()).cloned()
     }

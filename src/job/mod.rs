@@ -251,7 +251,7 @@ impl Job<'_, '_> {
             return Ok(());
         };
         if let Some(seen) = known.memory.find(repo) {
-            keep_names(repo, seen, &mut self.handover.owners);
+            keep_names(repo, &seen, &mut self.handover.owners);
         }
         self.line.name.clone_from(&waits.failed.name);
         self.line.facts.waits = Some(waits);

@@ -2,7 +2,7 @@
 //! is reached (`server`).
 
 use std::fmt;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::time::Duration;
 
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{List, MAX_BYTES, MAX_ENTRIES, too_many};
 use crate::error::{Error, Kind, Result};
-use crate::http::{Answer, Deadline};
+use crate::http::{Answer, Deadline, of_any};
 use crate::retry::{A_FEW, Tries, retry};
 use crate::server::{Server, refused};
 use crate::text::one_line;
@@ -125,7 +125,7 @@ fn read_page(answer: Answer, bytes_left: &mut u64) -> Result<Vec<RawEntry>> {
     }
     let (what, hidden) = (answer.what.clone(), answer.hides());
     let mut body = answer.into_reader().take(*bytes_left);
-    let page: serde_json::Result<Page> = serde_json::from_reader(BufReader::new(&mut body));
+    let page: serde_json::Result<Page> = serde_json::from_reader(of_any(&mut body));
     *bytes_left = body.limit();
     let page = page.map_err(|error| match body.limit() {
         0 => Error::unusable(&what, "the list is larger than 4 MiB"),

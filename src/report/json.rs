@@ -1,15 +1,19 @@
 //! The same for programs: a JSON object for each repository, and a file with all of a run's.
 
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::{Archived, Failure, Line, Outcome};
 use crate::clock::{since_1970, utc};
 use crate::error::{Error, Result};
 use crate::replace::replace;
 use crate::text::{json_escaped, masked};
+
+/// How much may wait to be written, in bytes.
+const MOST: usize = 256 * 1024;
 
 /// A line's object. What isn't known is null.
 #[derive(Serialize)]
@@ -75,16 +79,20 @@ pub fn line(line: &Line) -> String {
 /// A file with what was told of a run so far. A run that was killed leaves one, too, which isn't finished.
 pub struct Report {
     path: PathBuf,
-    told: Told,
-}
-
-/// What is in it.
-#[derive(Serialize)]
-struct Told {
     started: String,
     /// None as long as the run isn't.
     ended: Option<String>,
-    entries: Vec<Box<RawValue>>,
+    /// The objects that aren't in the file yet, with commas between them.
+    new: String,
+    written: Option<Written>,
+}
+
+/// What was written last: its objects are only there, as there may be thousands of them.
+struct Written {
+    file: File,
+    /// Where they begin, and how many bytes they have.
+    begin: u64,
+    size: u64,
 }
 
 impl Report {
@@ -93,12 +101,13 @@ impl Report {
     /// # Errors
     /// Those of the file system.
     pub fn begin(path: PathBuf) -> Result<Report> {
-        let told = Told {
+        let mut report = Report {
+            path,
             started: utc(since_1970()),
             ended: None,
-            entries: vec![],
+            new: String::new(),
+            written: None,
         };
-        let report = Report { path, told };
         let advice = "--report (VIETER_REPORT) takes a file that can be written";
         report.write().map_err(|error| error.advise(advice))?;
         Ok(report)
@@ -106,32 +115,96 @@ impl Report {
 
     /// Adds a line.
     pub fn add(&mut self, of: &Line) {
-        self.told.entries.extend(RawValue::from_string(line(of)));
+        if !self.new.is_empty() {
+            self.new += ",";
+        }
+        self.new += &line(of);
+        if self.new.len() > MOST {
+            self.try_to_write();
+        }
     }
 
     /// Says that the run has ended.
     pub fn end(&mut self) {
-        self.told.ended = Some(utc(since_1970()));
+        self.ended = Some(utc(since_1970()));
         self.try_to_write();
     }
 
     /// Writes it. That it can't be written is no reason for a run to end.
-    pub fn try_to_write(&self) {
+    pub fn try_to_write(&mut self) {
         let _ = self.write().inspect_err(|error| log::warn!("{error}"));
     }
 
     /// Writes it, as a whole.
-    fn write(&self) -> Result<()> {
-        let text = serde_json::to_vec(&self.told).map_err(Into::into);
-        let written = text.and_then(|text| replace(&self.path, &text));
+    fn write(&mut self) -> Result<()> {
+        let ended = self
+            .ended
+            .as_ref()
+            .map_or("null".to_owned(), |it| format!("\"{it}\""));
+        let head = format!(
+            "{{\"started\":\"{}\",\"ended\":{ended},\"entries\":[",
+            self.started
+        );
+        let (new, mut size) = (&self.new, self.new.len() as u64);
+        let written = &mut self.written;
+        let file = replace(&self.path, |file| {
+            file.write_all(head.as_bytes())?;
+            if let Some(old) = written.as_mut().filter(|it| it.size > 0) {
+                old.file.seek(SeekFrom::Start(old.begin))?;
+                size = size.saturating_add(io::copy(&mut (&old.file).take(old.size), file)?);
+                if !new.is_empty() {
+                    file.write_all(b",")?;
+                    size = size.saturating_add(1);
+                }
+            }
+            file.write_all(new.as_bytes())?;
+            file.write_all(b"]}")
+        });
         let what = || format!("writing the report {}", self.path.display());
-        written.map_err(|error| Error::unusable(what(), error))
+        let file = file.map_err(|error| Error::unusable(what(), error))?;
+        let begin = head.len() as u64;
+        self.written = Some(Written { file, begin, size });
+        self.new.clear();
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    #[test]
+    fn a_report_is_whole_however_often_it_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("report");
+        let mut report = Report::begin(path.clone()).unwrap();
+        let told = || {
+            let told: serde_json::Value =
+                serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            let names = told["entries"].as_array().unwrap().iter();
+            let names: Vec<_> = names.map(|it| it["name"].as_str().unwrap().len()).collect();
+            (names, told["ended"].is_string())
+        };
+        let line = |size| Line::untouched("x".repeat(size), Outcome::UpToDate);
+        assert_eq!(told(), (vec![], false));
+        report.try_to_write();
+        report.add(&line(1));
+        report.add(&line(2));
+        assert_eq!(told(), (vec![], false));
+        report.try_to_write();
+        report.try_to_write();
+        assert_eq!(told(), (vec![1, 2], false));
+        // Whoever takes the file away doesn't take what was told.
+        fs::remove_file(&path).unwrap();
+        // So much isn't kept in memory.
+        report.add(&line(MOST));
+        assert_eq!(told(), (vec![1, 2, MOST], false));
+        report.add(&line(3));
+        report.end();
+        assert_eq!(told(), (vec![1, 2, MOST, 3], true));
+    }
 
     #[test]
     fn a_package_of_no_entry_has_no_url() {

@@ -95,8 +95,8 @@ impl Summary {
     }
 
     /// Writes the report, if there is one.
-    pub fn write_report(&self) {
-        if let Some(report) = &self.report {
+    pub fn write_report(&mut self) {
+        if let Some(report) = &mut self.report {
             report.try_to_write();
         }
     }

@@ -52,10 +52,13 @@ count_commits() {
     GIT_NO_LAZY_FETCH=1 git -C "$history" rev-list --count "$approved..$tip"
 }
 
-# What bash is going to read is what the commit has: a file, and no link to what a server has said meanwhile.
-is_what_was_approved() {
+# The approved files. What bash is going to read is what the commit has: a file, and no link to what a server has said meanwhile.
+check_out() {
+    git reset --quiet --hard "$commit" >&2 || exit
     [[ -f $dir/PKGBUILD && ! -L $dir/PKGBUILD ]] &&
-        [[ $(git hash-object --no-filters -- "$dir/PKGBUILD") == $(git -C "$dir" rev-parse "$commit:./PKGBUILD") ]]
+        [[ $(git hash-object --no-filters -- "$dir/PKGBUILD") == $(git -C "$dir" rev-parse "$commit:./PKGBUILD") ]] && return
+    echo "the PKGBUILD isn't the file that was approved" >&2
+    exit 1
 }
 
 bring() {
@@ -83,24 +86,17 @@ bring() {
             [[ -z $commit || $tip == "$counted" ]] || count=$(count_commits)
         fi
     fi
+    # Nothing to read: it isn't there, or there is something to decide.
+    [[ $wanted == tip || $commit ]] || wanted=objects
+    [[ $wanted != decide || $commit == "$tip" ]] || wanted=objects
+    [[ $kind != git || $wanted == @(tip|objects) ]] || check_out
     printf '%s\0' "$commit" "$tip" "$count"
-
-    case $wanted in
-        tip) return ;;
-        objects) exit ;;
-        decide) [[ $commit && $commit == "$tip" ]] || exit 0 ;;
-        approved) [[ $commit ]] || exit 0 ;;
-    esac
-    [[ $kind == git ]] || return 0
-    git reset --quiet --hard "$commit" >&2 || exit
-    is_what_was_approved && return
-    echo "the PKGBUILD isn't the file that was approved" >&2
-    exit 1
+    [[ $wanted != objects ]] || exit 0
 }
 
 export GIT_ALLOW_PROTOCOL=https:http:git:ssh GIT_NO_REPLACE_OBJECTS=1
 bring "$@"
 unset GIT_ALLOW_PROTOCOL GIT_NO_REPLACE_OBJECTS
-unset -f bring clone is_shallow has_approved fetch_approved count_commits is_what_was_approved
+unset -f bring clone is_shallow has_approved fetch_approved count_commits check_out
 cd -- "$1" || exit
 eval "$2"

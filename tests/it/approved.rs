@@ -254,6 +254,7 @@ fn nothing_that_a_repository_does_to_its_commits_makes_another_one_of_the_approv
     let run = run.reports("built       replaced 1.0-1  (1 commit to review)");
     let run = run.reports("built       shadowed 1.0-1  (1 commit to review)");
     run.reports("built       encoded 1.0-1")
+        .says("failed at clone")
         .says("the PKGBUILD isn't the file that was approved")
         .reports("5 built, 0 up to date, 1 failed, 4 to review");
     let was_run = || {

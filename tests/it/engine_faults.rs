@@ -15,7 +15,7 @@ use crate::cron::socket_volume;
 use crate::proxy::{Act, Proxy};
 use crate::util::{
     BASE_IMAGE, Lines, Run, World, assert_gone, assert_nothing_left, assert_swept_by_the_next_run,
-    call_of, end_of, left_behind, run, trivial,
+    call_of, end_of, left_behind, peak, run, trivial,
 };
 
 /// Of the exec that runs makepkg, in `scripts/makepkg.sh`.
@@ -352,13 +352,6 @@ fn the_end_of_what_is_read_arrives_or_is_missed() {
         .reports("failed      git://")
         .says("unlucky: failed at version: reading the PKGBUILD: its output ended early");
     assert_nothing_left();
-}
-
-/// The most memory that a process has had, in KiB; `None` if it has ended.
-fn peak(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|it| it.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 #[test]

@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
 use crate::http_git::HttpGit;
-use crate::proxy::watched;
+use crate::proxy::{Act, Proxy, watched};
 use crate::util::*;
 
 /// A world with a Git server of HTTP, and a file for what is remembered.
@@ -393,6 +395,74 @@ fn a_state_that_is_lost_forged_or_of_another_list_does_no_harm() {
         .exits(0)
         .says("writing the state")
         .reports("up to date  else 1.0-1");
+}
+
+#[test]
+fn ten_thousand_entries_that_are_remembered_take_less_than_twelve_mebibytes() {
+    let nights = Nights::new();
+    nights.package("plain", &trivial("plain"));
+    nights.night(&[]).exits(0);
+    let remembered = nights.state();
+    let (called, seen) = remembered["entries"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .next()
+        .unwrap();
+    // All have that commit, and are published.
+    let server = &nights.world.server;
+    let refs = format!("{} refs/heads/main\n", seen["commit"].as_str().unwrap());
+    let packet = |text: &str| format!("{:04x}{text}", text.len() + 4);
+    let refs = packet("# service=git-upload-pack\n") + "0000" + &packet(&refs) + "0000";
+    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n";
+    server.fault("GET /git/", &format!("{head}\r\n{refs}"));
+    server.fault("HEAD /", &format!("{head}Content-Length: 1\r\n\r\n"));
+    let peak_of = |entries: usize| {
+        server.clear_list();
+        let mut state = json!({"refreshed": remembered["refreshed"], "entries": {}});
+        for n in 0..entries {
+            let url = format!("{}/git/some-package-{n:05}", server.url());
+            nights.world.list(&url, "bur");
+            let mut seen = seen.clone();
+            seen["names"] = json!([format!("some-package-{n:05}")]);
+            seen["pkgbase"] = seen["names"][0].clone();
+            seen["entry"]["url"] = json!(url);
+            state["entries"][called.replace(&nights.git.url("plain"), &url)] = seen;
+        }
+        fs::write(&nights.state, state.to_string()).unwrap();
+        let (pid, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU64::new(0)));
+        let (its, highest) = (pid.clone(), most.clone());
+        // The last requests come at the end.
+        let proxy = Proxy::start(&nights.world, move |_| {
+            let now = peak(its.load(Ordering::Relaxed)).unwrap_or(0);
+            highest.fetch_max(now, Ordering::Relaxed);
+            Act::Pass
+        });
+        let mut vieter = nights.world.vieter();
+        vieter
+            .args(["--docker-host", &proxy.host, "--state"])
+            .arg(&nights.state);
+        vieter
+            .arg("--report")
+            .arg(nights.state.with_extension("report"));
+        let child = vieter
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        pid.store(child.id(), Ordering::Relaxed);
+        let output = end_of(Ok(child));
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            told.ends_with(&format!("0 built, {entries} up to date, 0 failed\n")),
+            "{told}"
+        );
+        most.load(Ordering::Relaxed)
+    };
+    // The static binary takes 2 MiB without any, the one with debug information 8.
+    let (base, most) = (peak_of(1), peak_of(10_000));
+    eprintln!("{most} KiB, of one entry {base} KiB");
+    assert!(base > 0 && most - base < 10 * 1024, "{most} KiB");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use vieter::http::Deadline;
 use vieter::server::{Server, Settings};
 
 use crate::standin::{Standin, Then};
-use crate::util::{KEY, World, assert_nothing_left, run, trivial, vieter};
+use crate::util::{KEY, World, assert_nothing_left, peak, run, trivial, vieter};
 
 /// An answer without a body.
 fn status(status: &str) -> String {
@@ -635,7 +635,7 @@ fn long_url(n: usize) -> String {
 }
 
 /// The most memory, in KiB, that a run takes until the server's list of so many entries is read and its repositories are due.
-fn peak_with(is_newer: bool, kind: &str, entries: usize) -> u32 {
+fn peak_with(is_newer: bool, kind: &str, entries: usize) -> u64 {
     let (server, dir) = standin();
     if is_newer {
         server.become_newer();
@@ -651,7 +651,7 @@ fn peak_with(is_newer: bool, kind: &str, entries: usize) -> u32 {
 }
 
 /// The same for a run with these further arguments.
-fn peak_of(server: &Standin, dir: &TempDir, args: &[&str]) -> u32 {
+fn peak_of(server: &Standin, dir: &TempDir, args: &[&str]) -> u64 {
     let (engine, is_silent) = silent_engine(dir);
     let mut command = vieter();
     command
@@ -664,13 +664,11 @@ fn peak_of(server: &Standin, dir: &TempDir, args: &[&str]) -> u32 {
         .env("DOCKER_HOST", engine);
     let mut child = command.stdout(Stdio::null()).spawn().unwrap();
     let has_come = is_silent.recv_timeout(Duration::from_secs(60));
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let most = peak(child.id());
     child.kill().unwrap();
     child.wait().unwrap();
     has_come.unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let peak = peak.unwrap().trim().trim_end_matches(" kB");
-    peak.parse().unwrap()
+    most.unwrap()
 }
 
 #[test]

@@ -212,6 +212,13 @@ pub fn end_of(child: io::Result<Child>) -> Output {
         .unwrap()
 }
 
+/// The most memory that a process has had, in KiB; `None` if it has ended.
+pub fn peak(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|it| it.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
 /// The same of one that is given nothing to read, with all that it has printed.
 #[track_caller]
 pub fn output_of(command: &mut Command) -> Output {
