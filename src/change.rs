@@ -62,7 +62,9 @@ impl<'a> Change<'a> {
         let empty = if is_sha1 { of_sha1 } else { of_sha256 };
         let from = approved.map_or(empty, Commit::as_str).to_owned();
         let most = MAX_LISTED.to_string();
-        let list = FILES.with([from.as_str(), to.as_str(), &most]);
+        let first = ["PKGBUILD", ".SRCINFO"].map(|file| path(repo, file));
+        let args = [from.as_str(), to.as_str(), &most].into_iter();
+        let list = FILES.with(args.chain(first.iter().map(String::as_str)));
         let listed = container.read(&list, by)?;
         Ok(Change {
             container,

@@ -10,7 +10,7 @@ use crate::docker::types::ImageInspect;
 use crate::docker::{Container, Engine, ImageRef};
 use crate::error::{Kind, Result};
 use crate::http::Deadline;
-use crate::sandbox::{BUILDER, MADE_OF, MIRROR, PACKAGES, SET_UP, User, command};
+use crate::sandbox::{BUILDER, CHECK_PKGVER, MADE_OF, MIRROR, PACKAGES, SET_UP, User, command};
 use crate::text::one_line;
 
 /// The repository part of every builder image's name.
@@ -56,7 +56,13 @@ impl Settings {
     fn number(&self) -> String {
         let mut hasher = DefaultHasher::new();
         let version = env!("CARGO_PKG_VERSION");
-        let parts = [&self.makepkg_conf, SET_UP.text, BUILDER, version];
+        let parts = [
+            &self.makepkg_conf,
+            SET_UP.text,
+            CHECK_PKGVER,
+            BUILDER,
+            version,
+        ];
         (self.base.to_string(), parts, &self.mirror).hash(&mut hasher);
         format!("{:016x}", hasher.finish())
     }
@@ -207,7 +213,8 @@ pub fn commit(
     // Debug packages are what Arch has on by default, and nobody asked for; a later option wins.
     let conf = format!("OPTIONS+=(!debug)\n{}", settings.makepkg_conf);
     log::info!("builder image: {}", SET_UP.doing);
-    let carch = container.read(&SET_UP.with([BUILDER, &conf]), by)?;
+    let set_up = SET_UP.with([BUILDER, &conf, CHECK_PKGVER]);
+    let carch = container.read(&set_up, by)?;
     let carch = one_line(carch.trim(), 50);
     let image = kept_name();
     log::info!("builder image: commit to {image}");

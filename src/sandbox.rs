@@ -95,6 +95,8 @@ const fn builder(doing: &'static str, text: &'static str) -> Script {
 pub const MIRROR: Script = root("setting the mirror", include_str!("scripts/mirror.sh"));
 /// Makes the builder image's last changes.
 pub const SET_UP: Script = root("build user", include_str!("scripts/set-up.sh"));
+/// What makepkg makes of versions there.
+pub const CHECK_PKGVER: &str = include_str!("scripts/check-pkgver.sh");
 /// Says what is installed.
 pub const PACKAGES: Script = root("listing the packages", include_str!("scripts/packages.sh"));
 /// Says which pacman and makepkg there are.

@@ -52,8 +52,19 @@ count_commits() {
     GIT_NO_LAZY_FETCH=1 git -C "$history" rev-list --count "$approved..$tip"
 }
 
+# Whether git shows of a commit what it checks out of it. Of a tree that somebody has made by hand, in which a name stands twice, or out
+# of order, it may show the one file, and check out the other; of one that git has made, the index has the same as the tree.
+is_as_shown() {
+    local format='--format=%(objectmode) %(objectname) %(path)' index=.git/shown
+    GIT_INDEX_FILE=$index git read-tree "$1" >&2 &&
+        cmp -s <(git ls-tree -rz "$format" "$1") <(GIT_INDEX_FILE=$index git ls-files -z "$format") && return
+    echo "the commit $1 isn't one that git makes: a file's name stands in it twice, or out of order" >&2
+    return 1
+}
+
 # The approved files. What bash is going to read is what the commit has: a file, and no link to what a server has said meanwhile.
 check_out() {
+    is_as_shown "$commit" || exit
     git reset --quiet --hard "$commit" >&2 || exit
     [[ -f $dir/PKGBUILD && ! -L $dir/PKGBUILD ]] &&
         [[ $(git hash-object --no-filters -- "$dir/PKGBUILD") == $(git -C "$dir" rev-parse "$commit:./PKGBUILD") ]] && return
@@ -86,6 +97,12 @@ bring() {
             [[ -z $commit || $tip == "$counted" ]] || count=$(count_commits)
         fi
     fi
+    case $wanted in
+        # Somebody is going to read both.
+        objects) [[ $kind != git ]] || { is_as_shown "$tip" && { [[ -z $commit ]] || is_as_shown "$commit"; }; } || exit ;;
+        # A newest one that is none is no update.
+        decide) [[ $kind != git ]] || is_as_shown "$tip" || tip= ;;
+    esac
     # Nothing to read: it isn't there, or there is something to decide.
     [[ $wanted == tip || $commit ]] || wanted=objects
     [[ $wanted != decide || $commit == "$tip" ]] || wanted=objects
@@ -97,6 +114,6 @@ bring() {
 export GIT_ALLOW_PROTOCOL=https:http:git:ssh GIT_NO_REPLACE_OBJECTS=1
 bring "$@"
 unset GIT_ALLOW_PROTOCOL GIT_NO_REPLACE_OBJECTS
-unset -f bring clone is_shallow has_approved fetch_approved count_commits check_out
+unset -f bring clone is_shallow has_approved fetch_approved count_commits is_as_shown check_out
 cd -- "$1" || exit
 eval "$2"

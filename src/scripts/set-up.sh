@@ -1,6 +1,6 @@
 # Makes the builder image's last changes. Run by root in the container that becomes the image, after pacman -Syu; once more
 # after a later one.
-# Arguments: $1 is the build user's uid, $2 the text of a file with settings for makepkg.
+# Arguments: $1 is the build user's uid, $2 the text of a file with settings for makepkg, $3 that of check-pkgver.sh.
 # Prints: the architecture that makepkg builds for (CARCH); image.rs takes it.
 # Exit code: 0 when all of it is done, and makepkg can read its settings.
 
@@ -25,6 +25,7 @@ if (($(vercmp "$version" 6.1) < 0)); then
     line='source /etc/makepkg.conf.d/vieter.conf'
     grep -qxF "$line" /etc/makepkg.conf || printf '\n%s\n' "$line" >>/etc/makepkg.conf
 fi
+printf '%s\n' "$3" >/usr/share/makepkg/lint_pkgbuild/zz-vieter.sh
 # What was downloaded is installed.
 rm -rf /var/cache/pacman/pkg/*
 

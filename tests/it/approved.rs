@@ -199,6 +199,70 @@ fn what_is_built_at_night_is_what_was_read_by_day() {
 }
 
 #[test]
+fn a_tree_that_git_does_not_make_is_neither_shown_nor_built() {
+    let own = Reviewed::new();
+    own.package("twice", &[("PKGBUILD", &trivial("twice"))]);
+    own.review(&["twice", "--approve"]).exits(0);
+    // Git shows the first one, and checks out the last.
+    own.git_in(
+        "twice",
+        r#"blob() { printf %s "$1" | git hash-object -w --stdin; }
+        entry() { printf '100644 %s\0' "$1"; printf "$(sed 's/../\\x&/g' <<<"$2")"; }
+        { entry PKGBUILD "$(git rev-parse HEAD:PKGBUILD)"; entry x "$(blob good)"; entry y "$(blob y)"; entry x "$(blob evil)"; } >.git/tree
+        tree=$(git hash-object -t tree -w --literally --stdin <.git/tree)
+        git update-ref refs/heads/main "$(git commit-tree -p HEAD -m twice "$tree")""#,
+    );
+    let (tip, why) = (own.head("twice"), "a file's name stands in it twice");
+    own.review(&["twice"]).exits(1).says(why);
+    own.review(&["twice", "--approve"]).exits(1);
+    let line = "built       twice 1.0-1  (1 commit to review)";
+    own.build(&[]).exits(5).reports(line);
+    let line = "up to date  twice 1.0-1  (1 commit to review)";
+    own.build(&["--approve-updates"]).exits(5).reports(line);
+    // Nor if somebody has approved it.
+    fs::write(
+        &own.file,
+        format!("{} branch=main {tip}\n", own.git.url("twice")),
+    )
+    .unwrap();
+    own.build(&[]).exits(1).says("failed at clone").says(why);
+}
+
+#[test]
+fn a_tag_of_an_upstream_is_no_command() {
+    let own = Reviewed::new();
+    let tagged = "pkgname=tagged\npkgver=1.0\npkgrel=1\narch=(any)\n\
+        pkgver() { cd \"$startdir\"; git describe --tags | sed 's/^v//;s/-/+/g'; }\n\
+        package() { if [[ -e ~/wasrun ]]; then false; fi; }\n";
+    own.package("tagged", &[("PKGBUILD", tagged)]);
+    own.git_in("tagged", "git tag v1.0+a_B");
+    own.review(&["tagged", "--approve"]).exits(0);
+    own.build(&[])
+        .exits(0)
+        .reports("built       tagged 1.0+a_B-1");
+    own.git_in(
+        "tagged",
+        "git tag -d v1.0+a_B; git tag 'v1.1$(cd;touch${IFS}wasrun)'",
+    );
+    own.build(&[])
+        .exits(1)
+        .says("failed at version")
+        .says("pkgver() generated an invalid version: 1.1$(cd;touch${IFS}wasrun)");
+}
+
+#[test]
+fn the_recipe_is_shown_however_many_files_stand_before_it() {
+    let own = Reviewed::new();
+    own.package("many", &[("PKGBUILD", &trivial("many"))]);
+    own.git_in(
+        "many",
+        "mkdir A; for n in {1..5000}; do echo > A/translation-of-page-number-$n-of-the-manual; done; git add A; git commit -qm A",
+    );
+    let review = own.review(&["many"]).exits(5);
+    assert!(review.stdout.contains("+pkgname=many"), "{}", review.stdout);
+}
+
+#[test]
 fn nothing_that_a_repository_does_to_its_commits_makes_another_one_of_the_approved() {
     let own = Reviewed::new();
     for name in [
