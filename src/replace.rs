@@ -29,9 +29,22 @@ pub fn replace(
     }
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
+    let written = write_beside(Path::new(&beside), path, write);
+    if written.is_err() {
+        // The disk may be full.
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+fn write_beside(
+    beside: &Path,
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> Result<()>,
+) -> Result<File> {
     let mut options = OpenOptions::new();
     let options = options.read(true).write(true).create(true).truncate(true);
-    let mut buffer = BufWriter::new(options.open(&beside)?);
+    let mut buffer = BufWriter::new(options.open(beside)?);
     write(&mut buffer)?;
     let file = buffer.into_inner().map_err(IntoInnerError::into_error)?;
     if let Ok(before) = fs::metadata(path) {
@@ -41,7 +54,7 @@ pub fn replace(
     }
     // After a loss of power, too.
     file.sync_all()?;
-    fs::rename(&beside, path)?;
+    fs::rename(beside, path)?;
     Ok(file)
 }
 

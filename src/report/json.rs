@@ -95,6 +95,15 @@ struct Written {
     size: u64,
 }
 
+impl Written {
+    /// Whether there are objects in it, still: somebody may have emptied it, to have it begin anew.
+    fn is_there(&self) -> bool {
+        let end = self.begin.saturating_add(self.size);
+        let is_whole = self.file.metadata().is_ok_and(|it| it.len() > end);
+        self.size > 0 && is_whole
+    }
+}
+
 impl Report {
     /// Writes the beginning of one.
     ///
@@ -149,7 +158,7 @@ impl Report {
         let written = &mut self.written;
         let file = replace(&self.path, |file| {
             file.write_all(head.as_bytes())?;
-            if let Some(old) = written.as_mut().filter(|it| it.size > 0) {
+            if let Some(old) = written.as_mut().filter(|it| it.is_there()) {
                 old.file.seek(SeekFrom::Start(old.begin))?;
                 size = size.saturating_add(io::copy(&mut (&old.file).take(old.size), file)?);
                 if !new.is_empty() {
@@ -204,6 +213,11 @@ mod tests {
         report.add(&line(3));
         report.end();
         assert_eq!(told(), (vec![1, 2, MOST, 3], true));
+        // What somebody empties begins anew.
+        fs::write(&path, "").unwrap();
+        report.add(&line(4));
+        report.try_to_write();
+        assert_eq!(told(), (vec![4], true));
     }
 
     #[test]
