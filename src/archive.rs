@@ -77,14 +77,19 @@ impl Archive {
             let (key, value) = line.split_once('=').unwrap_or((line, ""));
             let (key, value) = (key.trim_ascii(), value.trim_ascii());
             let is_one_of = |keys: &str| keys.split(' ').any(|it| it == key);
+            if value.starts_with('%') {
+                return bad(line, "begins as a field of pacman's database does, with %");
+            }
             let is_good = match key {
-                // It would begin another field in pacman's database.
-                _ if value.starts_with('%') => false,
                 _ if is_one_of(ONCE) && once.insert(key, value).is_some() => false,
                 "pkgname" | "pkgver" | "arch" => true,
                 "pkgbase" => value == pkgbuild.pkgbase.as_str(),
-                _ if is_one_of(NUMBERS) => value.parse::<u64>().is_ok(),
-                _ if is_one_of(WORDS) => value.bytes().all(|it| it.is_ascii_graphic()),
+                _ if is_one_of(NUMBERS) => value.parse().is_ok_and(|it: i64| it >= 0),
+                // A version alone is of nothing.
+                _ if is_one_of(WORDS) => {
+                    let is_word = value.bytes().all(|it| it.is_ascii_graphic());
+                    is_word && !value.is_empty() && !value.starts_with(['<', '>', '='])
+                }
                 _ => is_one_of(TEXTS),
             };
             if !is_good {
@@ -197,7 +202,10 @@ mod tests {
             ("license = GPL", "pkgbase = base"),
             ("size = 0", "size = $(id)"),
             ("size = 0", "size ="),
+            ("size = 0", "size = 18446744073709551615"),
             ("depend = libx.so=1-64", "depend = a b"),
+            ("depend = libx.so=1-64", "depend = "),
+            ("depend = libx.so=1-64", "depend = >=1"),
             ("old<2", "../old"),
             ("license = GPL", "license = %REPLACES%"),
             ("license = GPL", "\u{a0}pkgname = victim"),

@@ -7,7 +7,7 @@ use env_logger::Target;
 use log::LevelFilter;
 use vieter::cli::{self, Action, Command, Settings};
 use vieter::clock::{since_1970, utc};
-use vieter::error::Result;
+use vieter::error::{Kind, Result};
 use vieter::home::Home;
 use vieter::report::Summary;
 use vieter::{check, review, run, screen};
@@ -42,11 +42,13 @@ fn act(command: Command, settings: Settings) -> Result<u8> {
     screen::start(settings.is_seen, settings.is_verbose);
     match command {
         Command::Build(home) => {
-            // It makes the folder that the report may be in; an old report isn't to be taken for this run's, whatever comes of that.
+            // It makes the folder that the report may be in; an old report isn't to be taken for this run's, whatever comes of it.
             let home = Home::open(home);
             let mut summary = Summary::new(settings.told)?;
-            let home = home?;
-            let ended = run::run(&settings.run, home, &mut summary);
+            let ended = home.and_then(|home| run::run(&settings.run, home, &mut summary));
+            if !matches!(&ended, Err(error) if error.kind == Kind::Busy) {
+                summary.begin()?;
+            }
             if ended.is_ok() || summary.has_lines() {
                 summary.end();
             }

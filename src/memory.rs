@@ -122,7 +122,7 @@ impl Seen {
         seen.version = one_line(&seen.version, 300);
         if let Some(Waiting { failed, .. }) = &mut seen.waiting {
             failed.name = one_line(&failed.name, 600);
-            failed.error = one_line(&failed.error, 300);
+            failed.error = one_line(&failed.error, 500);
             let log = failed.log.take();
             failed.log = log.map(|it| one_line(&it.to_string_lossy(), 4096).into());
         }

@@ -3,7 +3,9 @@
 //! first column, and what is below it is cleared before the next drawing.
 
 use std::fmt::Display;
+use std::fs;
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -41,9 +43,13 @@ fn screen() -> MutexGuard<'static, Screen> {
     SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether there is somebody to look: the log goes to a terminal that can do more than print.
+/// Whether there is somebody to look: the log goes to a terminal that can do more than print, and no other program prints there what we
+/// have told it, whenever it likes.
 pub fn can_be_seen(term: Option<&str>) -> bool {
-    io::stderr().is_terminal() && term.is_some_and(|it| !it.is_empty() && it != "dumb")
+    let told = fs::metadata("/proc/self/fd/1");
+    let is_passed_on = told.is_ok_and(|it| it.file_type().is_fifo());
+    let can_draw = term.is_some_and(|it| !it.is_empty() && it != "dumb");
+    io::stderr().is_terminal() && can_draw && !is_passed_on
 }
 
 /// Whether anything is shown.

@@ -6,6 +6,7 @@ mod values;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::fs;
 use std::path::PathBuf;
 
 use lexopt::Parser;
@@ -177,7 +178,26 @@ fn asking(values: &Values, settings: &run::Settings) -> Result<Asking> {
     })
 }
 
+/// Refuses one file for two purposes: what is written would be written over what is read.
+fn files_must_differ(values: &Values) -> Result<()> {
+    let mut named: HashMap<PathBuf, &str> = HashMap::new();
+    for name in ["list", "approved", "state", "report"] {
+        let variable = format!("VIETER_{}", name.to_uppercase());
+        let Some(path) = values.get(&variable)? else {
+            continue;
+        };
+        let path = fs::canonicalize(&path).unwrap_or_else(|_| path.into());
+        if let Some(other) = named.insert(path, name) {
+            let why =
+                format!("--{other} and --{name} name one file, and each needs one of its own");
+            return Err(usage(why));
+        }
+    }
+    Ok(())
+}
+
 fn settings(values: &Values) -> Result<Settings> {
+    files_must_differ(values)?;
     // What is being done is drawn then, so that the log is for what is wrong.
     let is_seen = screen::can_be_seen(values.get("TERM")?.as_deref());
     let level = values.or("VIETER_LOG", if is_seen { "warn" } else { "info" })?;
@@ -261,6 +281,24 @@ mod tests {
 
     fn with(env: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
         [&NEEDED, env].concat()
+    }
+
+    #[test]
+    fn each_file_has_one_purpose() {
+        let one = parse_with(&["--state", "/no/x", "--report", "/no/x"], &NEEDED);
+        assert!(one.err().unwrap().contains("name one file"));
+        // Whatever it is called.
+        let one = parse_with(
+            &[
+                "--list",
+                "/proc/self/../version",
+                "--report",
+                "/proc/version",
+            ],
+            &NEEDED,
+        );
+        assert!(one.err().unwrap().contains("--list and --report"));
+        assert!(parse_with(&["--state", "/no/x", "--report", "/no/y"], &NEEDED).is_ok());
     }
 
     #[test]

@@ -88,6 +88,11 @@ pub fn home_settings(values: &Values) -> Result<home::Settings> {
                 "packages go to --into (VIETER_INTO) or to --address (VIETER_ADDRESS): which one?";
             Err(usage(both))
         }
+        // Not all shells, nor systemd, make a home of it.
+        (Some(dir), None) if dir.starts_with('~') => {
+            let takes = "--into (VIETER_INTO) takes a path; write $HOME for ~";
+            Err(refused(&dir, "folder", takes))
+        }
         (Some(dir), None) => {
             let dir = PathBuf::from(dir);
             Ok(home::Settings::Folder(folder::Settings {

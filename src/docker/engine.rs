@@ -4,6 +4,7 @@
 
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -29,8 +30,8 @@ const LAST_PATIENCE: Duration = Duration::from_secs(5);
 /// An engine that was given at least this and says nothing doesn't answer; with less, it is our time that was up.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// The events of an exec's end, Docker's and Podman's, and of a container's.
-const ENDS: [&str; 3] = ["exec_die", "exec_died", "die"];
+/// The first pause before an exec's exit code is asked for again, and the longest.
+const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
 
 /// The filter that finds what bears our label.
 const OURS: (&str, &[&str]) = ("label", &[RUN_LABEL]);
@@ -321,29 +322,26 @@ impl Engine {
     /// The exit code of an exec whose output has ended (`GET /exec/{id}/json`).
     ///
     /// Its process may be there still: the engine closes the stream a moment before it has the exit code, and a
-    /// process may close its output itself. Then the `exec_die` event is awaited (`GET /events`; `since` makes
-    /// the engine replay the ones that it has seen, so none is missed).
+    /// process may close its output itself. Then it is asked for again and again: not all engines' events say which exec has ended.
     ///
     /// # Errors
     /// Those of the requests; the end of the container.
     pub fn exec_exit_code(&self, container: &str, id: &str, by: Deadline) -> Result<i64> {
         let path = format!("/exec/{id}/json");
-        let mut exec: ExecInspect = self.get(&path, by)?;
-        if exec.running {
-            let of_container: (&str, &[&str]) = ("container", &[container]);
-            let ends = filters([of_container, ("event", &ENDS)]);
-            let events = format!("/events?since=0&filters={ends}");
-            let answer = self.send(Method::GET, &events, &[], (), by)?;
-            for event in answer.messages() {
-                let Event { action, actor } = event?;
-                if action == "die" || actor.attributes.exec_id.as_deref() == Some(id) {
-                    break;
-                }
+        let [mut pause, longest] = PAUSES;
+        loop {
+            let exec: ExecInspect = self.get(&path, by)?;
+            if let Some(code) = exec.exit_code.filter(|_| !exec.running) {
+                return Ok(code);
             }
-            exec = self.get(&path, by)?;
+            let found = self.inspect_container(container, by)?;
+            if !exec.running || !found.is_some_and(|it| it.state.running) {
+                let why = "the container ended before the command did";
+                return Err(Error::new(Kind::NoAnswer, why));
+            }
+            thread::sleep(pause);
+            pause = pause.saturating_mul(2).min(longest);
         }
-        let code = exec.exit_code.filter(|_| !exec.running);
-        code.ok_or_else(|| Error::new(Kind::NoAnswer, "the container ended before the command did"))
     }
 
     /// When an answer that needs no work is given up.

@@ -312,7 +312,7 @@ pub struct ImageSummary {
     pub repo_tags: Option<Vec<String>>,
 }
 
-/// The `filters` of the lists and of the events: what is looked at, and which values it may have.
+/// The `filters` of the lists: what is looked at, and which values it may have.
 pub type Filters<'a> = BTreeMap<&'a str, &'a [&'a str]>;
 
 /// What `POST /commit` and `POST /exec/{id}/start` take: nothing that isn't as usual.
@@ -345,32 +345,6 @@ pub struct ExecInspect {
     pub running: bool,
     /// Of a process that has ended.
     pub exit_code: Option<i64>,
-}
-
-/// One message of `GET /events`.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Event {
-    /// `die` for a container's end, `exec_die` for an exec's.
-    pub action: String,
-    /// What it happened to.
-    pub actor: Actor,
-}
-
-/// In an [`Event`].
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Actor {
-    /// More about it.
-    pub attributes: Attributes,
-}
-
-/// In an [`Actor`].
-#[derive(Deserialize)]
-pub struct Attributes {
-    /// Which exec, in an `exec_die`.
-    #[serde(rename = "execID")]
-    pub exec_id: Option<String>,
 }
 
 /// An image's name: `name[:tag]` or `name@digest`, where the name may begin with a registry's host and port. The engine has

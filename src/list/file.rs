@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::{Fields, List, MAX_BYTES, MAX_ENTRIES, too_many};
+use super::{Fields, List, MAX_BYTES, MAX_ENTRIES, MAX_ENTRY, too_large, too_many};
 use crate::error::{Error, Result};
 use crate::text::one_line;
 use crate::words::{Arch, RepoName};
@@ -54,12 +54,16 @@ pub fn read_from(from: impl Read, name: &str, repo: &RepoName, arch: &Arch) -> R
     let lines = text.trim_start_matches('\u{feff}').lines();
     for (line, number) in lines.zip(1_u32..) {
         let words = line.split_whitespace();
-        let words: Vec<_> = words.take_while(|it| !it.starts_with('#')).collect();
-        let Some(first) = words.first() else {
+        let mut words = words.take_while(|it| !it.starts_with('#')).peekable();
+        let Some(first) = words.peek().copied() else {
             continue;
         };
         let what = format!("line {number} of the list {name}");
-        list.add(first, &what, fields(&words, repo, arch), arch);
+        let fields = match line.len() > MAX_ENTRY {
+            true => Err(too_large()),
+            false => fields(&words.collect::<Vec<_>>(), repo, arch),
+        };
+        list.add(first, &what, fields, arch);
         if list.len() > MAX_ENTRIES {
             return Err(Error::unusable(reading(name), too_many()));
         }
@@ -180,6 +184,10 @@ mod tests {
             ("https://x path=../y", "leads out"),
             ("https://x path=/etc", "leads out"),
             ("https://x arch=x86-64", "is not an architecture"),
+            (
+                &format!("https://x {}", "y".repeat(MAX_ENTRY)),
+                "is larger than 64 KiB",
+            ),
         ] {
             let list = read(format!("https://good\n#\n{line}\nhttps://better")).unwrap();
             let [good, bad, better] = &list.entries[..] else {

@@ -23,6 +23,9 @@ pub use server::{fetch, fetch_once};
 const MAX_ENTRIES: usize = 10_000;
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
+/// The most that one entry may have, in bytes.
+const MAX_ENTRY: usize = 64 * 1024;
+
 /// How much of a URL is shown, in characters.
 const SHOWN_URL: usize = 200;
 
@@ -165,6 +168,10 @@ impl List {
         let archs = Vec::from_iter(archs).join(", ");
         Some((self.others.len(), one_line(&archs, 200)))
     }
+}
+
+fn too_large() -> String {
+    "is larger than 64 KiB".to_owned()
 }
 
 fn too_many() -> String {

@@ -9,7 +9,7 @@ use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{List, MAX_BYTES, MAX_ENTRIES, too_many};
+use super::{List, MAX_BYTES, MAX_ENTRIES, MAX_ENTRY, too_large, too_many};
 use crate::error::{Error, Kind, Result};
 use crate::http::{Answer, Deadline, of_any};
 use crate::retry::{A_FEW, Tries, retry};
@@ -20,9 +20,6 @@ use crate::words::Arch;
 /// How long the server may take for the list, all tries together, and for one of them.
 const PATIENCE: Duration = Duration::from_secs(120);
 const ONE_TRY: Duration = Duration::from_secs(60);
-
-/// The most that one entry may have, in bytes.
-const MAX_ENTRY: usize = 64 * 1024;
 
 /// What a server answers with: the entries, not looked into yet, as one that can't be used is no fault of the others.
 #[derive(Deserialize)]
@@ -78,7 +75,7 @@ fn look_into(entries: Vec<RawEntry>, arch: &Arch) -> List {
     let mut list = List::default();
     for RawEntry { id, json } in entries {
         let fields = match json.get() {
-            json if json.len() > MAX_ENTRY => Err("is larger than 64 KiB".to_owned()),
+            json if json.len() > MAX_ENTRY => Err(too_large()),
             json => serde_json::from_str(json).map_err(|error| error.to_string()),
         };
         let id = one_line(&id, 100);

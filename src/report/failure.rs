@@ -94,6 +94,10 @@ pub fn at(step: Step) -> impl Fn(Error) -> Failure {
     move |error| Failure { step, error }
 }
 
+/// How much of an error's beginning and of its end is remembered, in characters.
+const ERROR_BEGIN: usize = 150;
+const ERROR_END: usize = 300;
+
 /// What is remembered of a failure.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Failed {
@@ -107,6 +111,18 @@ pub struct Failed {
     pub log: Option<PathBuf>,
     /// When, in seconds since 1970.
     pub time: u64,
+}
+
+/// An error on a line: its beginning, which says what has failed, and its end, which says why, as commands do.
+fn shortened(error: &str) -> String {
+    let line = one_line(error, usize::MAX);
+    let count = line.chars().count();
+    if count <= ERROR_BEGIN + ERROR_END {
+        return line;
+    }
+    let begin: String = line.chars().take(ERROR_BEGIN).collect();
+    let end: String = line.chars().skip(count.saturating_sub(ERROR_END)).collect();
+    format!("{begin} … {end}")
 }
 
 impl Failed {
@@ -125,7 +141,7 @@ impl Failed {
         Some(Failed {
             name: line.name.clone(),
             step,
-            error: one_line(&error, 300),
+            error: shortened(&error),
             log: line.facts.log.clone(),
             time: since_1970(),
         })

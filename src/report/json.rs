@@ -12,6 +12,11 @@ use crate::error::{Error, Result};
 use crate::replace::replace;
 use crate::text::{json_escaped, masked};
 
+/// How the file begins.
+const START: &str = "{\"started\":";
+
+const ADVICE: &str = "--report (VIETER_REPORT) takes a file that can be written";
+
 /// How much may wait to be written, in bytes.
 const MOST: usize = 256 * 1024;
 
@@ -105,21 +110,37 @@ impl Written {
 }
 
 impl Report {
-    /// Writes the beginning of one.
+    /// One that isn't written yet.
     ///
     /// # Errors
-    /// Those of the file system.
-    pub fn begin(path: PathBuf) -> Result<Report> {
-        let mut report = Report {
+    /// A file that is there, and no report.
+    pub fn new(path: PathBuf) -> Result<Report> {
+        let mut start = vec![];
+        let found = File::open(&path).map(|it| it.take(START.len() as u64));
+        let read = found.and_then(|mut it| it.read_to_end(&mut start));
+        if read.is_ok() && !START.as_bytes().starts_with(&start) {
+            let why = "there is something else than the report of an earlier run, and it stays";
+            let what = format!("writing the report {}", path.display());
+            return Err(Error::unusable(what, why).advise(ADVICE));
+        }
+        Ok(Report {
             path,
             started: utc(since_1970()),
             ended: None,
             new: String::new(),
             written: None,
-        };
-        let advice = "--report (VIETER_REPORT) takes a file that can be written";
-        report.write().map_err(|error| error.advise(advice))?;
-        Ok(report)
+        })
+    }
+
+    /// Writes its beginning, if it isn't there yet.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn begin(&mut self) -> Result<()> {
+        match self.written {
+            Some(_) => Ok(()),
+            None => self.write().map_err(|error| error.advise(ADVICE)),
+        }
     }
 
     /// Adds a line.
@@ -151,7 +172,7 @@ impl Report {
             .as_ref()
             .map_or("null".to_owned(), |it| format!("\"{it}\""));
         let head = format!(
-            "{{\"started\":\"{}\",\"ended\":{ended},\"entries\":[",
+            "{START}\"{}\",\"ended\":{ended},\"entries\":[",
             self.started
         );
         let (new, mut size) = (&self.new, self.new.len() as u64);
@@ -188,7 +209,8 @@ mod tests {
     fn a_report_is_whole_however_often_it_was_written() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("report");
-        let mut report = Report::begin(path.clone()).unwrap();
+        let mut report = Report::new(path.clone()).unwrap();
+        report.begin().unwrap();
         let told = || {
             let told: serde_json::Value =
                 serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();

@@ -50,13 +50,21 @@ impl Summary {
     /// Of a run that begins.
     ///
     /// # Errors
-    /// A report that can't be written.
+    /// A report that can't be written, or would be written over what is none.
     pub fn new(settings: Settings) -> Result<Summary> {
         Ok(Summary {
-            report: settings.report.map(Report::begin).transpose()?,
+            report: settings.report.map(Report::new).transpose()?,
             json: settings.json,
             ..Summary::default()
         })
+    }
+
+    /// Begins the report, if there is one, and it isn't begun yet.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn begin(&mut self) -> Result<()> {
+        self.report.as_mut().map_or(Ok(()), Report::begin)
     }
 
     /// Tells a line that is final, in the log and, at once, on the standard output: whatever ends the run, what was done

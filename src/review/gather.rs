@@ -85,6 +85,7 @@ pub fn gather(
     approvals: &Approvals,
     repos: &[Rc<Repo>],
 ) -> Result<Vec<Result<Option<Found>>>> {
+    lock::must_be_free(engine, settings.shard)?;
     hold(settings, engine, arch, |mut workshop, mut memory| {
         run::begin(&workshop)?;
         if workshop.builder.is_none() {

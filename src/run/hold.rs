@@ -14,7 +14,8 @@ use crate::sweep::{self, sweep};
 use crate::words::{Arch, RunId};
 use crate::workshop::Workshop;
 
-/// Holds the engine for some work in containers, which has to [`begin`], and leaves nothing on it but the kept builder image.
+/// Holds the engine, which [`lock::must_be_free`], for some work in containers, which has to [`begin`], and leaves nothing on it but the
+/// kept builder image.
 ///
 /// # Errors
 /// [`Kind::Busy`] if another run holds it; those of the engine, and of the work.
@@ -25,8 +26,6 @@ pub fn hold<T>(
     work: impl FnOnce(Workshop, Memory) -> Result<T>,
 ) -> Result<T> {
     warn_of_network(engine, settings.sandbox.network.as_deref());
-    // Before a pull that would be for nothing.
-    lock::must_be_free(engine, settings.shard)?;
     let sandbox = &Sandbox {
         engine,
         run: RunId::of_now(),

@@ -14,6 +14,7 @@ use crate::home::Home;
 use crate::job::{self, Handover};
 use crate::known::Known;
 use crate::list::{self, Entry, List};
+use crate::lock;
 use crate::look::Looker;
 use crate::owners::{Key, Listed, Owners};
 use crate::queue::Queue;
@@ -68,6 +69,9 @@ impl Settings {
 pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result<()> {
     let engine = Engine::find(&settings.engines)?;
     log::info!("using {}", engine.name());
+    // Before a pull that would be for nothing, and before the report of a run that is on is written over.
+    lock::must_be_free(&engine, settings.shard)?;
+    summary.begin()?;
     let arch = settings.arch(&engine)?;
     let mut queue: Queue<Due, Line> = Queue::empty();
     // Also if a list of ours takes its place: the first request says whether the key is right, and who vouches for the server.
@@ -135,16 +139,15 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
         };
         night.pass(summary)
     });
-    // It has ended before it could be begun. Of a run that finds another there is nothing to tell.
-    if !matches!(&ended, Err(error) if error.kind == Kind::Busy) {
-        tell_not_built(queue, summary);
-    }
+    // It has ended before it could be begun.
+    tell_not_built(queue, &ended, summary);
     ended
 }
 
-/// Tells what a run that has ended early hasn't come to.
-fn tell_not_built(queue: Queue<Due, Line>, summary: &mut Summary) {
-    if queue.is_empty() {
+/// Tells what a run that has ended early hasn't come to. Of one that has found another there is nothing to tell.
+fn tell_not_built(queue: Queue<Due, Line>, ended: &Result<()>, summary: &mut Summary) {
+    let is_busy = matches!(ended, Err(error) if error.kind == Kind::Busy);
+    if queue.is_empty() || is_busy {
         return;
     }
     for Due { repo, .. } in queue.into_items() {

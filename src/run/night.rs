@@ -81,7 +81,7 @@ impl Night<'_> {
         let queue = std::mem::replace(&mut self.queue, Queue::empty());
         // Its containers go before what is left is told.
         drop(self);
-        tell_not_built(queue, summary);
+        tell_not_built(queue, &ended, summary);
         ended
     }
 

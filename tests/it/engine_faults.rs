@@ -1,5 +1,6 @@
 //! The engine's faults, in front of the real one: each is told, ends what it has to and nothing else, and leaves nothing.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpListener;
@@ -351,6 +352,24 @@ fn the_end_of_what_is_read_arrives_or_is_missed() {
         .reports("built       lucky 1.0-1  ")
         .reports("failed      git://")
         .says("unlucky: failed at version: reading the PKGBUILD: its output ended early");
+    assert_nothing_left();
+}
+
+#[test]
+fn an_exec_that_is_there_still_after_its_output_is_asked_for_again() {
+    let world = World::new();
+    world.package("any", &trivial("any"));
+    let mut asked = HashSet::new();
+    let proxy = Proxy::start(&world, move |text| {
+        let line = text.lines().next().unwrap().to_owned();
+        match is(&line, &["GET", "/exec/", "/json"]) && asked.insert(line) {
+            true => Act::Say(r#"{"Running":true,"ExitCode":null}"#),
+            false => Act::Pass,
+        }
+    });
+    build_behind(&proxy, &world, &[])
+        .exits(0)
+        .reports("built       any 1.0-1  ");
     assert_nothing_left();
 }
 

@@ -186,6 +186,10 @@ fn an_engine_that_makes_no_sense_is_an_error_and_no_panic() {
                 "HTTP/1.1 404 -\r\nConnection: close\r\n\r\n{}",
             ));
         }
+        if answer.contains(r#""Running":true"#) {
+            let gone = "HTTP/1.1 404 -\r\nConnection: close\r\n\r\n{}";
+            script.push(("GET /containers/abc/json", gone));
+        }
         eprintln!("--- {start}: {answer:?}");
         // A name that is taken, by a container that isn't there.
         let code = if answer.contains(" 409 ") { 4 } else { 3 };

@@ -19,6 +19,8 @@ pub enum Act {
     Pass,
     /// The proxy does, with this status.
     Answer(u16),
+    /// The proxy does, with this JSON.
+    Say(&'static str),
     /// The proxy does, with these bytes, and once more of the second ones until nobody takes them.
     Endless(Vec<u8>, Vec<u8>),
     /// The engine answers it, but of what an exec writes to its standard output only so much comes.
@@ -180,6 +182,10 @@ fn serve(client: UnixStream, state: &Mutex<State>) -> Option<()> {
             }
             let answer = "Connection: close\r\n\r\n{\"message\":\"as the proxy says\"}";
             let _ = client.write_all(format!("HTTP/1.1 {status} -\r\n{answer}").as_bytes());
+        }
+        Act::Say(json) => {
+            let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+            let _ = client.write_all(format!("{head}{json}").as_bytes());
         }
         Act::Endless(start, piece) => {
             client.write_all(&start).ok()?;
