@@ -39,6 +39,9 @@ const NUMBERS: &str = "builddate size";
 const WORDS: &str = "replaces conflict provides depend makedepend checkdepend";
 const TEXTS: &str = "pkgdesc url packager license group backup optdepend xdata";
 
+/// What pacman can count up to: it reads them as signed.
+const MAX_NUMBER: u64 = i64::MAX as u64;
+
 /// The longest line of a `.PKGINFO`, in bytes: repo-add takes minutes for one of some hundred thousand.
 const MAX_LINE: usize = 16 * 1024;
 
@@ -84,7 +87,7 @@ impl Archive {
                 _ if is_one_of(ONCE) && once.insert(key, value).is_some() => false,
                 "pkgname" | "pkgver" | "arch" => true,
                 "pkgbase" => value == pkgbuild.pkgbase.as_str(),
-                _ if is_one_of(NUMBERS) => value.parse().is_ok_and(|it: i64| it >= 0),
+                _ if is_one_of(NUMBERS) => value.parse().is_ok_and(|it: u64| it <= MAX_NUMBER),
                 // A version alone is of nothing.
                 _ if is_one_of(WORDS) => {
                     let is_word = value.bytes().all(|it| it.is_ascii_graphic());

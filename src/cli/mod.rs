@@ -180,18 +180,19 @@ fn asking(values: &Values, settings: &run::Settings) -> Result<Asking> {
 
 /// Refuses one file for two purposes: what is written would be written over what is read.
 fn files_must_differ(values: &Values) -> Result<()> {
-    let mut named: HashMap<PathBuf, &str> = HashMap::new();
+    let mut named: Vec<(PathBuf, &str)> = vec![];
     for name in ["list", "approved", "state", "report"] {
-        let variable = format!("VIETER_{}", name.to_uppercase());
+        let variable = format!("VIETER_{}", name.to_ascii_uppercase());
         let Some(path) = values.get(&variable)? else {
             continue;
         };
         let path = fs::canonicalize(&path).unwrap_or_else(|_| path.into());
-        if let Some(other) = named.insert(path, name) {
+        if let Some((_, other)) = named.iter().find(|(its, _)| *its == path) {
             let why =
                 format!("--{other} and --{name} name one file, and each needs one of its own");
             return Err(usage(why));
         }
+        named.push((path, name));
     }
     Ok(())
 }

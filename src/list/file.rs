@@ -53,15 +53,17 @@ pub fn read_from(from: impl Read, name: &str, repo: &RepoName, arch: &Arch) -> R
     // Some editors put a byte order mark before all else.
     let lines = text.trim_start_matches('\u{feff}').lines();
     for (line, number) in lines.zip(1_u32..) {
+        let is_too_large = line.len() > MAX_ENTRY;
         let words = line.split_whitespace();
-        let mut words = words.take_while(|it| !it.starts_with('#')).peekable();
-        let Some(first) = words.peek().copied() else {
+        let words = words.take(if is_too_large { 1 } else { usize::MAX });
+        let words: Vec<_> = words.take_while(|it| !it.starts_with('#')).collect();
+        let Some(first) = words.first() else {
             continue;
         };
         let what = format!("line {number} of the list {name}");
-        let fields = match line.len() > MAX_ENTRY {
+        let fields = match is_too_large {
             true => Err(too_large()),
-            false => fields(&words.collect::<Vec<_>>(), repo, arch),
+            false => fields(&words, repo, arch),
         };
         list.add(first, &what, fields, arch);
         if list.len() > MAX_ENTRIES {

@@ -55,9 +55,10 @@ count_commits() {
 # Whether git shows of a commit what it checks out of it. Of a tree that somebody has made by hand, in which a name stands twice, or out
 # of order, it may show the one file, and check out the other; of one that git has made, the index has the same as the tree.
 is_as_shown() {
-    local format='--format=%(objectmode) %(objectname) %(path)' index=.git/shown
+    # The index has a stage where the tree has a type.
+    local index=.git/shown as_index='s/^\([0-9]*\) [a-z]* \([0-9a-f]*\)\t/\1 \2 0\t/'
     GIT_INDEX_FILE=$index git read-tree "$1" >&2 &&
-        cmp -s <(git ls-tree -rz "$format" "$1") <(GIT_INDEX_FILE=$index git ls-files -z "$format") && return
+        cmp -s <(git ls-tree -rz "$1" | sed -z "$as_index") <(GIT_INDEX_FILE=$index git ls-files -sz) && return
     echo "the commit $1 isn't one that git makes: a file's name stands in it twice, or out of order" >&2
     return 1
 }

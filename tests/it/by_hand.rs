@@ -105,7 +105,7 @@ fn a_report_is_whole_at_any_time_and_each_build_has_its_log() {
         .env("VIETER_LOG_DIR", &logs)
         .args(["--log-level", "debug"]);
     let mut killed = Background::start(&mut command);
-    killed.wait_for("INFO  using the engine");
+    killed.wait_for("INFO  repositories for");
     assert!(report(&path)["entries"].as_array().unwrap().is_empty());
     killed.wait_for("| now");
     // Nothing is left where the archives of the one before were looked at.
