@@ -1,6 +1,6 @@
 //! The same for programs: a JSON object for each repository, and a file with all of a run's.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -116,9 +116,12 @@ impl Report {
     /// A file that is there, and no report.
     pub fn new(path: PathBuf) -> Result<Report> {
         let mut start = vec![];
-        let found = File::open(&path).map(|it| it.take(START.len() as u64));
-        let read = found.and_then(|mut it| it.read_to_end(&mut start));
-        if read.is_ok() && !START.as_bytes().starts_with(&start) {
+        // To open a pipe would be to wait for somebody at its other end.
+        if fs::metadata(&path).is_ok_and(|it| it.is_file()) {
+            let found = File::open(&path).map(|it| it.take(START.len() as u64));
+            let _ = found.and_then(|mut it| it.read_to_end(&mut start));
+        }
+        if !START.as_bytes().starts_with(&start) {
             let why = "there is something else than the report of an earlier run, and it stays";
             let what = format!("writing the report {}", path.display());
             return Err(Error::unusable(what, why).advise(ADVICE));
@@ -201,14 +204,16 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]
     fn a_report_is_whole_however_often_it_was_written() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("report");
+        // A list of ours, say.
+        fs::write(&path, "https://x").unwrap();
+        assert!(Report::new(path.clone()).is_err());
+        fs::remove_file(&path).unwrap();
         let mut report = Report::new(path.clone()).unwrap();
         report.begin().unwrap();
         let told = || {
