@@ -136,8 +136,9 @@ pub fn pkgbuild(data: &[u8]) {
 /// A line that makepkg writes, other than those that stand for the package itself.
 fn line(source: &mut Source) -> String {
     let word = |it: &mut Source| {
-        it.word(&["a", "lib.so", "=1-64", ">=2", "<3", ":", "%"], 3)
-            .replace('%', "")
+        // A name comes first.
+        let rest = it.word(&["a", "lib.so", "=1-64", ">=2", "<3", ":", "%"], 3);
+        format!("a{}", rest.replace('%', ""))
     };
     let text = |it: &mut Source| {
         format!(
