@@ -6,7 +6,8 @@
 #   no files at all; $7 the approved commit, or the SHA-256 of a PKGBUILD (nothing if there is none), $8 a newest commit of which it
 #   is known how many there are since the approved one. It may be run again, after "decide".
 # Prints: fields, each ended by a NUL: the commit that is wanted (nothing if it isn't there, or if it isn't a Git repository and
-#   nothing is approved), the newest one, how many there are between them (nothing if that is known, or can't be); then, unless it has
+#   nothing is approved), the newest one (nothing if there is none, or if it is to be
+#   decided and isn't as git shows it), how many there are between them (nothing if that is known, or can't be); then, unless it has
 #   ended there, what read.sh prints. bring.rs takes them.
 # Exit code: that of git or curl, if it isn't 0; that of read.sh otherwise.
 
@@ -53,8 +54,10 @@ count_commits() {
 }
 
 # Whether git shows of a commit what it checks out of it. Of a tree that somebody has made by hand, in which a name stands twice, or out
-# of order, it may show the one file, and check out the other; of one that git has made, the index has the same as the tree.
+# of order, it may show the one file, and check out the other; of one that git has made, the index has the same as the tree. What isn't
+# there isn't shown.
 is_as_shown() {
+    [[ $1 ]] || return 0
     # The index has a stage where the tree has a type.
     local index=.git/shown as_index='s/^\([0-9]*\) [a-z]* \([0-9a-f]*\)\t/\1 \2 0\t/'
     GIT_INDEX_FILE=$index git read-tree "$1" >&2 &&
@@ -86,7 +89,7 @@ bring() {
     else
         [[ -d $repo ]] || clone
         cd "$repo" || exit
-        tip=$(git rev-parse HEAD 2>/dev/null)
+        tip=$(git rev-parse --verify --quiet HEAD)
         commit=$tip
         if [[ $wanted != tip ]]; then
             mkdir -p .git/info
@@ -98,11 +101,11 @@ bring() {
             [[ -z $commit || $tip == "$counted" ]] || count=$(count_commits)
         fi
     fi
-    case $wanted in
+    case $kind:$wanted in
         # Somebody is going to read both.
-        objects) [[ $kind != git ]] || { is_as_shown "$tip" && { [[ -z $commit ]] || is_as_shown "$commit"; }; } || exit ;;
-        # A newest one that is none is no update.
-        decide) [[ $kind != git ]] || is_as_shown "$tip" || tip= ;;
+        git:objects) { is_as_shown "$tip" && is_as_shown "$commit"; } || exit ;;
+        # A newest one that isn't is no update.
+        git:decide) is_as_shown "$tip" || tip= ;;
     esac
     # Nothing to read: it isn't there, or there is something to decide.
     [[ $wanted == tip || $commit ]] || wanted=objects

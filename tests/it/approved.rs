@@ -251,6 +251,16 @@ fn a_tag_of_an_upstream_is_no_command() {
 }
 
 #[test]
+fn a_repository_without_a_commit_has_nothing_to_review() {
+    let own = Reviewed::new();
+    own.world.git("void", &[("PKGBUILD", &trivial("void"))]);
+    own.git_in("void", "git update-ref -d refs/heads/main");
+    // On no list, so that no branch is asked for.
+    let review = own.review(&[&own.git.url("void")]).exits(1);
+    review.says("there is no commit in it");
+}
+
+#[test]
 fn the_recipe_is_shown_however_many_files_stand_before_it() {
     let own = Reviewed::new();
     own.package("many", &[("PKGBUILD", &trivial("many"))]);
