@@ -1,7 +1,7 @@
 //! The plain HTTP that the engine's client and the server's client share: one request at a time, each with a
 //! moment at which it is given up. Not here: which statuses are good, and what is asked for.
 
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use ureq::{Agent, AsSendBody, Body, BodyReader};
 
 use crate::clock::{of_http_date, since_1970};
 use crate::error::{Error, Kind, Result};
-use crate::text::one_line;
+use crate::text::{json_reader, one_line};
 
 /// The largest answer that is read whole, in bytes.
 const MAX_ANSWER: u64 = 16 * 1024 * 1024;
@@ -173,7 +173,7 @@ impl Answer {
     pub fn messages<T: DeserializeOwned>(self) -> impl Iterator<Item = Result<T>> {
         let broke = format!("{}: the stream of messages broke", self.what);
         let broken = move |error| Error::new(Kind::NoAnswer, format!("{broke}: {error}"));
-        let messages = Deserializer::from_reader(of_any(self.into_reader())).into_iter();
+        let messages = Deserializer::from_reader(json_reader(self.into_reader())).into_iter();
         messages.map(move |message| message.map_err(&broken))
     }
 
@@ -203,11 +203,6 @@ impl Answer {
         error.retry_after = Duration::from_secs(seconds.unwrap_or(0));
         error
     }
-}
-
-/// What JSON is read from, of whatever origin: for each type of reader, the binary would have its own parser.
-pub fn of_any<'r>(reader: impl Read + 'r) -> BufReader<Box<dyn Read + 'r>> {
-    BufReader::with_capacity(4096, Box::new(reader))
 }
 
 /// The same text without the secret, if there is one.

@@ -12,13 +12,12 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::clock::{DAY, is_within, since_1970};
 use crate::error::{Error, Result};
-use crate::http::of_any;
 use crate::list::Repo;
 use crate::look::Head;
 use crate::owners::{Key, Listed, Owners, belongs_to, names_of};
 use crate::replace::replace;
 use crate::report::{Failed, Line, Outcome, ToReview};
-use crate::text::one_line;
+use crate::text::{json_reader, one_line};
 use crate::words::Arch;
 
 /// The longest wait, and how long a look counts, in days.
@@ -295,7 +294,7 @@ fn read(path: &Path) -> Result<Text> {
     let bad = |why: String| Error::unusable(format!("reading the state {}", path.display()), why);
     match File::open(path) {
         Ok(file) => {
-            let text = serde_json::from_reader(of_any(file));
+            let text = serde_json::from_reader(json_reader(file));
             text.map_err(|error| bad(error.to_string()))
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Text::default()),

@@ -29,22 +29,25 @@ pub fn replace(
     }
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
-    let written = write_beside(Path::new(&beside), path, write);
-    if written.is_err() {
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(true);
+    let file = options.open(&beside)?;
+    let finished = finish(file, path, write);
+    let replaced = finished.and_then(|file| fs::rename(&beside, path).map(|()| file));
+    if replaced.is_err() {
         // The disk may be full.
         let _ = fs::remove_file(&beside);
     }
-    written
+    replaced
 }
 
-fn write_beside(
-    beside: &Path,
+/// Writes what is to take another's place, as whoever has that.
+fn finish(
+    file: File,
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> Result<()>,
 ) -> Result<File> {
-    let mut options = OpenOptions::new();
-    let options = options.read(true).write(true).create(true).truncate(true);
-    let mut buffer = BufWriter::new(options.open(beside)?);
+    let mut buffer = BufWriter::new(file);
     write(&mut buffer)?;
     let file = buffer.into_inner().map_err(IntoInnerError::into_error)?;
     if let Ok(before) = fs::metadata(path) {
@@ -54,7 +57,6 @@ fn write_beside(
     }
     // After a loss of power, too.
     file.sync_all()?;
-    fs::rename(beside, path)?;
     Ok(file)
 }
 

@@ -2,6 +2,7 @@
 //! messages. Not here: what any of it means.
 
 use std::collections::VecDeque;
+use std::io::{BufReader, Read};
 
 use crate::build_log::BuildLog;
 use crate::screen;
@@ -169,6 +170,11 @@ fn escape_as(text: &str, kept: &[char], escape: impl Fn(char) -> String) -> Stri
         }
     }
     shown
+}
+
+/// What JSON is read from, of whatever origin: for each type of reader, the binary would have a parser of its own.
+pub fn json_reader<'r>(reader: impl Read + 'r) -> BufReader<Box<dyn Read + 'r>> {
+    BufReader::with_capacity(4096, Box::new(reader))
 }
 
 /// JSON, whose strings may have anything in them, with what can't be seen as JSON escapes it.

@@ -29,8 +29,7 @@ impl Host {
     /// A client of the engine, before anybody knows which versions of the API it speaks.
     pub(super) fn client(&self) -> Client {
         // A proxy may end a connection that is kept just when the next request comes.
-        let config = Client::config().proxy(None).max_idle_connections(0);
-        let config = config.build();
+        let config = Client::config().proxy(None).max_idle_connections(0).build();
         let (agent, host, address) = match self {
             Host::Unix(path) => {
                 let address = path.display().to_string();

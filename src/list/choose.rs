@@ -60,8 +60,8 @@ impl List {
     fn unknown(&self, what: &str, arch: &Arch) -> String {
         let shown = one_line(what, SHOWN_URL);
         if self.len() == 0 {
-            let is_url = "so it has to be a URL, as in https://aur.archlinux.org/yay.git";
-            return format!("there is no list that {shown:?} could be on, {is_url}");
+            let as_in = "as in https://aur.archlinux.org/yay.git";
+            return format!("nothing is on a list, so {shown:?} has to be a URL, {as_in}");
         }
         if let Some(archs) = self.archs_of(what) {
             return format!("the list has {shown:?} for {archs} only, not for {arch}");

@@ -11,10 +11,10 @@ use serde_json::value::RawValue;
 
 use super::{List, MAX_BYTES, MAX_ENTRIES, MAX_ENTRY, too_large, too_many};
 use crate::error::{Error, Kind, Result};
-use crate::http::{Answer, Deadline, of_any};
+use crate::http::{Answer, Deadline};
 use crate::retry::{A_FEW, Tries, retry};
 use crate::server::{Server, refused};
-use crate::text::one_line;
+use crate::text::{json_reader, one_line};
 use crate::words::Arch;
 
 /// How long the server may take for the list, all tries together, and for one of them.
@@ -122,7 +122,7 @@ fn read_page(answer: Answer, bytes_left: &mut u64) -> Result<Vec<RawEntry>> {
     }
     let (what, hidden) = (answer.what.clone(), answer.hides());
     let mut body = answer.into_reader().take(*bytes_left);
-    let page: serde_json::Result<Page> = serde_json::from_reader(of_any(&mut body));
+    let page: serde_json::Result<Page> = serde_json::from_reader(json_reader(&mut body));
     *bytes_left = body.limit();
     let page = page.map_err(|error| match body.limit() {
         0 => Error::unusable(&what, "the list is larger than 4 MiB"),
