@@ -614,10 +614,16 @@ fn silent_engine(dir: &TempDir) -> (String, mpsc::Receiver<()>) {
             let mut line = String::new();
             let mut reader = BufReader::new(stream.try_clone().unwrap());
             let _ = reader.read_line(&mut line);
+            let answer = |status: &str, body: &str| {
+                format!("HTTP/1.1 {status}\r\nConnection: close\r\n\r\n{body}")
+            };
             if line.contains("/version") {
                 let body = r#"{"ApiVersion":"1.41","MinAPIVersion":"1.12"}"#;
-                let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
-                let _ = stream.write_all(format!("{head}{body}").as_bytes());
+                let _ = stream.write_all(answer("200 OK", body).as_bytes());
+            } else if line.contains("/containers/vieter-build/json") {
+                // No other run is on.
+                let body = r#"{"message":"No such container: vieter-build"}"#;
+                let _ = stream.write_all(answer("404 Not Found", body).as_bytes());
             } else {
                 is_silent.send(()).unwrap();
                 thread::spawn(move || {

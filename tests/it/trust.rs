@@ -85,7 +85,7 @@ const ATTACKS: [(&str, &str, &str); 20] = [
     (
         "n7",
         r#"forge EDGE "$(info own 1-1 any "$pkgbase")"$'\nlicense = x\nlicense = %REPLACES%\nlicense = victim'"#,
-        "not a line",
+        "as a field of pacman's database",
     ),
     // Another format, to those who read more than tar.
     (
