@@ -130,14 +130,15 @@ fn clear(engine: &Engine, name: &str, by: Deadline, start: Duration) -> Result<b
     Ok(true)
 }
 
-/// Refuses to go on if another run holds what this one would take, and clears away what a killed one has left of it.
+/// Refuses to go on if another run holds what this one would take, or can't be beside it, and clears away what a killed one has left of
+/// the first.
 ///
 /// # Errors
 /// [`Kind::Busy`]; a container of that name that isn't ours; those of the engine.
 pub fn must_be_free(engine: &Engine, shard: Option<Shard>) -> Result<()> {
     let (name, by) = (name(shard), Deadline::after(START));
     while clear(engine, &name, by, START)? {}
-    Ok(())
+    must_be_alone(engine, shard).map(drop)
 }
 
 /// Gives the containers that bear our label, once no run that can't be beside this one is among them: one of the whole list beside a

@@ -42,17 +42,22 @@ fn act(command: Command, settings: Settings) -> Result<u8> {
     screen::start(settings.is_seen, settings.is_verbose);
     match command {
         Command::Build(home) => {
-            // It makes the folder that the report may be in; an old report isn't to be taken for this run's, whatever comes of it.
+            // It makes the folder that the report may be in.
             let home = Home::open(home);
             let mut summary = Summary::new(settings.told)?;
             let ended = home.and_then(|home| run::run(&settings.run, home, &mut summary));
-            if !matches!(&ended, Err(error) if error.kind == Kind::Busy) {
-                summary.begin()?;
-            }
+            // An old report isn't to be taken for that of a run which couldn't begin.
+            let begun = match &ended {
+                Err(error) if error.kind == Kind::Busy => Ok(()),
+                _ => summary.begin(),
+            };
             if ended.is_ok() || summary.has_lines() {
                 summary.end();
             }
-            ended.map(|()| summary.exit_code())
+            if let (Err(_), Err(error)) = (&ended, &begun) {
+                log::warn!("{error}");
+            }
+            ended.and(begun).map(|()| summary.exit_code())
         }
         Command::Check(home) => check::check(&settings.run, Home::open(home)?),
         Command::Review(asking, home) => {

@@ -140,10 +140,17 @@ impl Memory {
         let text = path.as_deref().map(read).transpose();
         let text =
             text.inspect_err(|error| log::warn!("{error}; going on without what it remembers"));
+        let text = text.ok().flatten().unwrap_or_default();
+        for (name, text) in &text.entries {
+            if Seen::read(text).is_none() {
+                let name = one_line(name, 600);
+                log::warn!("what is remembered of {name} can't be read; going on without");
+            }
+        }
         Memory {
             path,
             arch: arch.clone(),
-            text: text.ok().flatten().unwrap_or_default(),
+            text,
             begun: since_1970(),
             is_changed: false,
         }
@@ -201,11 +208,13 @@ impl Memory {
     ) -> Result<()> {
         let (key, to) = (Key::of(repo), &repo.publish_to);
         let place = format!("{to}/{} ", self.arch);
-        let here = self
-            .text
-            .entries
-            .iter()
-            .filter(|it| it.0.starts_with(&place));
+        // To look into a text takes less than to parse it, and there may be thousands.
+        let may_be_in = |text: &str| {
+            let mut names = names.iter().map(|it| it.trim_end_matches("-debug"));
+            names.any(|it| text.contains(it))
+        };
+        let entries = self.text.entries.iter();
+        let here = entries.filter(|(name, text)| name.starts_with(&place) && may_be_in(text.get()));
         for seen in here.filter_map(|(_, text)| Seen::read(text)) {
             let owner = &seen.entry;
             if *owner != key

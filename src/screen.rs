@@ -4,7 +4,7 @@
 
 use std::fmt::Display;
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -97,13 +97,22 @@ pub fn said(line: &str) {
     screen.said = line.chars().take(LONGEST).collect();
 }
 
-/// Prints to the standard output, above what is drawn. A reader that has gone away is no reason to fail.
+/// Prints to the standard output, above what is drawn. What can't be printed is no reason to fail, and said in the log, unless its reader
+/// has gone away.
 pub fn tell(line: impl Display) {
     let mut screen = screen();
     screen.erase();
     let mut out = io::stdout();
-    let _ = write!(out, "{line}").and_then(|()| out.flush());
+    let told = write!(out, "{line}").and_then(|()| out.flush());
     screen.draw();
+    // The log is drawn above the same line.
+    drop(screen);
+    match told {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            log::warn!("writing to the standard output: {error}");
+        }
+        _ => (),
+    }
 }
 
 /// Draws no more.

@@ -6,8 +6,8 @@ mod values;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use lexopt::Parser;
 use lexopt::prelude::*;
@@ -178,6 +178,15 @@ fn asking(values: &Values, settings: &run::Settings) -> Result<Asking> {
     })
 }
 
+/// What a file is called from the root on, if its folder is there.
+fn whole(path: &Path) -> PathBuf {
+    let dir = path.parent().filter(|it| !it.as_os_str().is_empty());
+    let name = path.file_name().unwrap_or_default();
+    let beside = || Ok(fs::canonicalize(dir.unwrap_or(Path::new(".")))?.join(name));
+    let whole: io::Result<PathBuf> = fs::canonicalize(path).or_else(|_| beside());
+    whole.unwrap_or_else(|_| path.to_owned())
+}
+
 /// Refuses one file for two purposes: what is written would be written over what is read.
 fn files_must_differ(values: &Values) -> Result<()> {
     let mut named: Vec<(PathBuf, &str)> = vec![];
@@ -186,7 +195,7 @@ fn files_must_differ(values: &Values) -> Result<()> {
         let Some(path) = values.get(&variable)? else {
             continue;
         };
-        let path = fs::canonicalize(&path).unwrap_or_else(|_| path.into());
+        let path = whole(Path::new(&path));
         if let Some((_, other)) = named.iter().find(|(its, _)| *its == path) {
             let why =
                 format!("--{other} and --{name} name one file, and each needs one of its own");

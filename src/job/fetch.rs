@@ -58,6 +58,12 @@ impl Job<'_, '_> {
                     }
                     exec = begin(Wanted::Approved, Some(&chosen), &to_review.tip)?;
                     brought = Brought::read(&mut exec).map_err(at(Step::Clone))?;
+                    if to_review.tip.is_empty() {
+                        let why = "its newest commit isn't one that git makes, so no update";
+                        log::warn!("{}: {why}", repo.name());
+                        to_review.tip = brought.tip.as_ref().map_or("", Commit::as_str).to_owned();
+                        to_review.is_judged = true;
+                    }
                 }
                 self.line.facts.to_review = (chosen == *approved).then_some(to_review);
             }

@@ -113,18 +113,22 @@ impl Report {
     /// One that isn't written yet.
     ///
     /// # Errors
-    /// A file that is there, and no report.
+    /// A file that is there, and no report, or can't be read.
     pub fn new(path: PathBuf) -> Result<Report> {
+        let bad = |why: &str| {
+            let what = format!("writing the report {}", path.display());
+            Err(Error::unusable(what, why).advise(ADVICE))
+        };
         let mut start = vec![];
         // To open a pipe would be to wait for somebody at its other end.
         if fs::metadata(&path).is_ok_and(|it| it.is_file()) {
             let found = File::open(&path).map(|it| it.take(START.len() as u64));
-            let _ = found.and_then(|mut it| it.read_to_end(&mut start));
+            if let Err(error) = found.and_then(|mut it| it.read_to_end(&mut start)) {
+                return bad(&format!("what is there can't be read: {error}"));
+            }
         }
-        if !START.as_bytes().starts_with(&start) {
-            let why = "there is something else than the report of an earlier run, and it stays";
-            let what = format!("writing the report {}", path.display());
-            return Err(Error::unusable(what, why).advise(ADVICE));
+        if !start.is_empty() && start != START.as_bytes() {
+            return bad("there is something else than the report of an earlier run, and it stays");
         }
         Ok(Report {
             path,
@@ -211,8 +215,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("report");
         // A list of ours, say.
-        fs::write(&path, "https://x").unwrap();
-        assert!(Report::new(path.clone()).is_err());
+        for other in ["https://x", "{", "{}"] {
+            fs::write(&path, other).unwrap();
+            assert!(Report::new(path.clone()).is_err());
+        }
         fs::remove_file(&path).unwrap();
         let mut report = Report::new(path.clone()).unwrap();
         report.begin().unwrap();

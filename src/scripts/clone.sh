@@ -53,16 +53,16 @@ count_commits() {
     GIT_NO_LAZY_FETCH=1 git -C "$history" rev-list --count "$approved..$tip"
 }
 
-# Whether git shows of a commit what it checks out of it. Of a tree that somebody has made by hand, in which a name stands twice, or out
-# of order, it may show the one file, and check out the other; of one that git has made, the index has the same as the tree. What isn't
-# there isn't shown.
+# Whether git shows of a commit what it checks out of it. Of a tree that somebody has made by hand, with a name that stands in it twice,
+# or out of order, or has a slash, or with an empty folder, it may show the one file, or none, and check out the other. It is as git
+# makes one if git makes the same of all files in it. What isn't there isn't shown.
 is_as_shown() {
     [[ $1 ]] || return 0
-    # The index has a stage where the tree has a type.
-    local index=.git/shown as_index='s/^\([0-9]*\) [a-z]* \([0-9a-f]*\)\t/\1 \2 0\t/'
-    GIT_INDEX_FILE=$index git read-tree "$1" >&2 &&
-        cmp -s <(git ls-tree -rz "$1" | sed -z "$as_index") <(GIT_INDEX_FILE=$index git ls-files -sz) && return
-    echo "the commit $1 isn't one that git makes: a file's name stands in it twice, or out of order" >&2
+    local index=.git/shown
+    rm -f "$index"
+    git ls-tree -rz --full-tree "$1" | GIT_INDEX_FILE=$index git update-index -z --index-info >&2 &&
+        [[ $(GIT_INDEX_FILE=$index git write-tree) == "$(git rev-parse "$1^{tree}")" ]] && return
+    echo "the commit $1 isn't one that git makes: a name stands in it twice, or out of order, or is no name" >&2
     return 1
 }
 

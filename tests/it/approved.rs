@@ -201,31 +201,63 @@ fn what_is_built_at_night_is_what_was_read_by_day() {
 #[test]
 fn a_tree_that_git_does_not_make_is_neither_shown_nor_built() {
     let own = Reviewed::new();
-    own.package("twice", &[("PKGBUILD", &trivial("twice"))]);
-    own.review(&["twice", "--approve"]).exits(0);
-    // Git shows the first one, and checks out the last.
-    own.git_in(
-        "twice",
-        r#"blob() { printf %s "$1" | git hash-object -w --stdin; }
-        entry() { printf '100644 %s\0' "$1"; printf "$(sed 's/../\\x&/g' <<<"$2")"; }
-        { entry PKGBUILD "$(git rev-parse HEAD:PKGBUILD)"; entry x "$(blob good)"; entry y "$(blob y)"; entry x "$(blob evil)"; } >.git/tree
-        tree=$(git hash-object -t tree -w --literally --stdin <.git/tree)
-        git update-ref refs/heads/main "$(git commit-tree -p HEAD -m twice "$tree")""#,
-    );
-    let (tip, why) = (own.head("twice"), "a file's name stands in it twice");
-    own.review(&["twice"]).exits(1).says(why);
-    own.review(&["twice", "--approve"]).exits(1);
-    let line = "built       twice 1.0-1  (1 commit to review)";
-    own.build(&[]).exits(5).reports(line);
-    let line = "up to date  twice 1.0-1  (1 commit to review)";
-    own.build(&["--approve-updates"]).exits(5).reports(line);
-    // Nor if somebody has approved it.
-    fs::write(
-        &own.file,
-        format!("{} branch=main {tip}\n", own.git.url("twice")),
-    )
-    .unwrap();
-    own.build(&[]).exits(1).says("failed at clone").says(why);
+    let tools = r#"blob() { printf %s "$1" | git hash-object -w --stdin; }
+        entry() { printf '%s %s\0' "$1" "$2"; printf "$(sed 's/../\\x&/g' <<<"$3")"; }
+        file() { entry 100644 "$@"; }
+        folder() { entry 40000 "$@"; }
+        old=$(git rev-parse HEAD:PKGBUILD) new=$(blob "$(sed s/pkgver=1.0/pkgver=1.1/ PKGBUILD)") empty=$(git hash-object -t tree -w /dev/null)
+    "#;
+    for (name, tree) in [
+        // Git shows the first one, and checks out the last.
+        (
+            "twice",
+            r#"file PKGBUILD $old; file h.sh $(blob good); file y $(blob y); file h.sh $(blob evil)"#,
+        ),
+        // It doesn't look for a file behind those that come after it.
+        (
+            "behind",
+            "file PKGBUILD $old; folder zz $empty; file h.sh $(blob evil)",
+        ),
+        // It takes the one folder for the other.
+        (
+            "moved",
+            "file PKGBUILD $new; folder h/q $(git rev-parse HEAD:h)",
+        ),
+    ] {
+        own.package(name, &[("PKGBUILD", &trivial(name))]);
+        let beside = match name {
+            "moved" => "mkdir h; echo file > h/f",
+            _ => "echo good > h.sh",
+        };
+        own.git_in(name, &format!("{beside}; git add .; git commit -qm beside"));
+        own.review(&[name, "--approve"]).exits(0);
+        own.git_in(
+            name,
+            &format!(
+                "{tools}{{ {tree}; }} >.git/tree
+                tree=$(git hash-object -t tree -w --literally --stdin <.git/tree)
+                git update-ref refs/heads/main \"$(git commit-tree -p HEAD -m made \"$tree\")\""
+            ),
+        );
+        let (tip, why) = (own.head(name), "a name stands in it twice");
+        own.review(&[name]).exits(1).says(why);
+        own.review(&[name, "--approve"]).exits(1);
+        let line = |how: &str| format!("{how}  {name} 1.0-1  (1 commit to review)");
+        own.build(&[name]).exits(5).reports(&line("built     "));
+        own.build(&[name, "--approve-updates"])
+            .exits(5)
+            .reports(&line("up to date"))
+            .says("so no update");
+        let told = own.build(&[name, "--approve-updates", "--json"]).exits(5);
+        assert!(told.stdout.contains(&format!("\"tip\":\"{tip}\"")));
+        // Nor if somebody has approved it.
+        let url = own.git.url(name);
+        fs::write(&own.file, format!("{url} branch=main {tip}\n")).unwrap();
+        own.build(&[name])
+            .exits(1)
+            .says("failed at clone")
+            .says(why);
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use vieter::http::Deadline;
 use vieter::server::{Server, Settings};
 
 use crate::standin::{Standin, Then};
-use crate::util::{KEY, World, assert_nothing_left, peak, run, trivial, vieter};
+use crate::util::{KEY, World, assert_nothing_left, end_of, peak, run, trivial, vieter};
 
 /// An answer without a body.
 fn status(status: &str) -> String {
@@ -620,6 +620,8 @@ fn silent_engine(dir: &TempDir) -> (String, mpsc::Receiver<()>) {
             if line.contains("/version") {
                 let body = r#"{"ApiVersion":"1.41","MinAPIVersion":"1.12"}"#;
                 let _ = stream.write_all(answer("200 OK", body).as_bytes());
+            } else if line.contains("/containers/json") {
+                let _ = stream.write_all(answer("200 OK", "[]").as_bytes());
             } else if line.contains("/containers/vieter-build/json") {
                 // No other run is on.
                 let body = r#"{"message":"No such container: vieter-build"}"#;
@@ -699,4 +701,22 @@ fn ten_thousand_entries_take_less_than_twelve_mebibytes() {
     let (base, peak) = (peak(1), peak(10_000));
     eprintln!("a list of ours: {peak} KiB, without {base} KiB");
     assert!(peak - base < 10 * 1024, "{peak} KiB");
+}
+
+#[test]
+fn what_cannot_be_printed_is_said_in_the_log() {
+    let (server, _dir) = standin();
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let mut check = check(&server.url());
+    check
+        .envs(std::env::var_os("DOCKER_HOST").map(|it| ("DOCKER_HOST", it)))
+        .stdout(full)
+        .stderr(Stdio::piped());
+    let output = end_of(check.spawn());
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        log.contains("writing to the standard output: No space left on device"),
+        "{log}"
+    );
+    assert_eq!(output.status.code(), Some(0), "{log}");
 }

@@ -255,17 +255,24 @@ fn what_is_new_in_makepkg_7_is_built_as_makepkg_does() {
         package() { install -Dm644 time \"$pkgdir/usr/share/timed\"; }";
     world.package("timed", &pkgbuild("timed", epoch));
 
-    // Some of what makepkg packs with: what the base image has for sure.
-    let kinds = r#"pkgbase=kinds
-pkgname=(kind-plain kind-bzip2)
-pkgver=1
-pkgrel=1
-arch=(any)
-kind() { PKGEXT=.pkg.tar$2; install -Dm644 /dev/stdin "$pkgdir/usr/share/$1" <<< $1; }
-package_kind-plain() { kind plain; }
-package_kind-bzip2() { kind bzip2 .bz2; }
-"#;
-    world.package("kinds", kinds);
+    // All that makepkg packs with, but for lrzip; what each begins with, and where.
+    let kinds = [
+        ("plain", "", 257, &b"ustar"[..]),
+        ("bzip2", ".bz2", 0, b"BZh"),
+        ("xz", ".xz", 0, b"\xfd7zXZ"),
+        ("lzop", ".lzo", 0, b"\x89LZO"),
+        ("lz4", ".lz4", 0, b"\x04\x22\x4d\x18"),
+        ("lzip", ".lz", 0, b"LZIP"),
+        ("compress", ".Z", 0, b"\x1f\x9d"),
+    ];
+    let names = kinds.map(|it| format!("kind-{}", it.0)).join(" ");
+    let mut split = format!("pkgbase=kinds\npkgname=({names})\npkgver=1\npkgrel=1\narch=(any)\n");
+    for (kind, end, ..) in kinds {
+        split += &format!(
+            "package_kind-{kind}() {{ PKGEXT=.pkg.tar{end}; install -Dm644 /dev/stdin \"$pkgdir/usr/share/{kind}\" <<< {kind}; }}\n"
+        );
+    }
+    world.package("kinds", &split);
     // What it writes of libraries by itself, where the settings say so (a PKGBUILD's `options` can't).
     let ours = "arch=(x86_64)\n\
         build() { gcc -shared -Wl,-soname,libours.so.1 -o libours.so.1 -x c - <<< 'int ours(void) { return 0; }'; }\n\
@@ -349,7 +356,7 @@ package_kind-bzip2() { kind bzip2 .bz2; }
     assert_eq!(fs::read(&timed).unwrap()[..2], [0x1f, 0x8b]);
     let time = unpack(&timed, "usr/share/timed");
     assert!(unpack(&timed, ".PKGINFO").contains(&format!("builddate = {time}\n")));
-    for (kind, at, magic) in [("plain", 257, &b"ustar"[..]), ("bzip2", 0, b"BZh")] {
+    for (kind, _, at, magic) in kinds {
         let archive = file(&format!("kind-{kind}-1-1-any.pkg.tar.zst"));
         let bytes = fs::read(&archive).unwrap();
         assert!(bytes[at..].starts_with(magic), "{kind}");
