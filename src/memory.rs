@@ -375,7 +375,17 @@ mod tests {
         assert_eq!(tries_after(None, away(), false), kept(0, "b", true));
         // It is all there still on the next night.
         memory.save();
-        let next = Memory::open(Some(dir.path().join("state")), &arch);
-        assert_eq!(next.find(repo).map(|it| it.commit), Some("b".to_owned()));
+        let path = dir.path().join("state");
+        let commit = || {
+            let next = Memory::open(Some(path.clone()), &arch);
+            next.find(repo).map(|it| it.commit)
+        };
+        assert_eq!(commit(), Some("b".to_owned()));
+        // What can't be read of one entry is no matter of the others.
+        let text = std::fs::read_to_string(&path).unwrap();
+        let odd = text.replacen("\"entries\":{", "\"entries\":{\"x\":1,", 1);
+        assert_ne!(odd, text);
+        std::fs::write(&path, odd).unwrap();
+        assert_eq!(commit(), Some("b".to_owned()));
     }
 }
