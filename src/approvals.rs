@@ -120,15 +120,14 @@ impl Approvals {
         let folder = File::open(folder_of(&file)).map_err(failed)?;
         let waiting = format!("{what}: waiting for who has locked its folder");
         lock(&folder, &waiting, Deadline::after(PATIENCE)).map_err(failed)?;
-        let mut lines = Lines::read(&file)?;
+        let lines = Lines::read(&file)?;
         let now = lines.commits.get(&key);
         let is_as_judged = now == self.commits.borrow().get(&key) || now == Some(commit);
         if by == By::Update && !is_as_judged {
             let why = "somebody has changed its line since this run began";
             return Err(Error::unusable(what, why));
         }
-        lines.put(key.clone(), line);
-        let text = lines.text();
+        let text = lines.with(&key, &line);
         replace(&file, |file| file.write_all(text.as_bytes())).map_err(failed)?;
         self.commits.borrow_mut().insert(key, commit.clone());
         Ok(())
@@ -155,7 +154,7 @@ fn folder_of(file: &Path) -> &Path {
 
 /// The file, line by line. What isn't an entry's stays as it is.
 struct Lines {
-    lines: Vec<(Option<Key>, String)>,
+    text: String,
     commits: HashMap<Key, Commit>,
 }
 
@@ -166,53 +165,57 @@ impl Lines {
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
             text => text.map_err(|error| Error::unusable(format!("reading {name}"), error))?,
         };
-        Lines::of(&text).map_err(|(number, why)| {
+        Lines::of(text).map_err(|(number, why)| {
             let what = format!("line {number} of the approvals {name}");
             let advice = "a line is a URL, branch= and path= if it has them, and a commit";
             Error::unusable(what, why).advise(advice)
         })
     }
 
-    fn of(text: &str) -> Result<Lines, (usize, String)> {
-        let (mut lines, mut commits) = (vec![], HashMap::new());
-        // A carriage return at a line's end stays, too.
+    fn of(text: String) -> Result<Lines, (usize, String)> {
+        let mut commits = HashMap::new();
         for (line, number) in text.split_terminator('\n').zip(1..) {
-            // Some editors begin a file with a mark.
-            let text = line.trim_start_matches('\u{feff}');
-            let entry = parse(text).map_err(|why| (number, why))?;
-            let key = entry.as_ref().map(|(key, _)| key.clone());
-            if let Some((key, commit)) = entry
+            if let Some((key, commit)) = parse(line).map_err(|why| (number, why))?
                 && commits.insert(key, commit).is_some()
             {
                 return Err((number, "its entry stands in another line, too".to_owned()));
             }
-            lines.push((key, line.to_owned()));
         }
-        Ok(Lines { lines, commits })
+        Ok(Lines { text, commits })
     }
 
-    /// Puts an entry's line in the place of its last one, or where it is sorted.
-    fn put(&mut self, key: Key, line: String) {
-        let key = Some(key);
-        if let Some((_, own)) = self.lines.iter_mut().find(|(its, _)| *its == key) {
-            *own = line;
-            return;
+    /// The text with an entry's line in the place of its last one, or where it is sorted.
+    fn with(&self, key: &Key, line: &str) -> String {
+        let is_new = !self.commits.contains_key(key);
+        let (mut text, mut is_put) = (String::new(), false);
+        // A carriage return at a line's end stays, too.
+        for old in self.text.split_terminator('\n') {
+            let its = parse(old).ok().flatten().map(|(its, _)| its);
+            // What is no entry's is behind none.
+            let is_place = match is_new {
+                true => its.as_ref() > Some(key),
+                false => its.as_ref() == Some(key),
+            };
+            let is_here = is_place && !is_put;
+            if is_here {
+                text = text + line + "\n";
+                is_put = true;
+            }
+            if is_new || !is_here {
+                text = text + old + "\n";
+            }
         }
-        // What is no entry's (`None`) is behind none.
-        let place = self.lines.iter().position(|(its, _)| *its > key);
-        let place = place.unwrap_or(self.lines.len());
-        self.lines.insert(place, (key, line));
-    }
-
-    fn text(&self) -> String {
-        let lines = self.lines.iter().map(|(_, line)| format!("{line}\n"));
-        lines.collect()
+        if !is_put {
+            text = text + line + "\n";
+        }
+        text
     }
 }
 
 /// What a line approves; nothing if it is empty, or a comment.
 fn parse(line: &str) -> Result<Option<(Key, Commit)>, String> {
-    let words = line.split_whitespace();
+    // Some editors begin a file with a mark.
+    let words = line.trim_start_matches('\u{feff}').split_whitespace();
     let words: Vec<&str> = words.take_while(|it| !it.starts_with('#')).collect();
     let (url, rest, commit) = match words.as_slice() {
         [] => return Ok(None),
@@ -249,7 +252,7 @@ mod tests {
             "\u{feff}# ours\n\nhttps://a/x.git {}  # 2026-11-20 1.2-1\nhttps://b#c path=p/q branch=b#1=2 {sum} #\n",
             A.to_uppercase()
         );
-        let lines = Lines::of(&text).unwrap();
+        let lines = Lines::of(text).unwrap();
         assert_eq!(lines.commits[&key("https://a/x.git")].as_str(), A);
         let other = Key {
             branch: "b#1=2".to_owned(),
@@ -258,7 +261,6 @@ mod tests {
         };
         assert_eq!(lines.commits[&other].as_str(), sum);
         assert_eq!(lines.commits.len(), 2);
-        assert_eq!(lines.text(), text);
     }
 
     #[test]
@@ -276,7 +278,7 @@ mod tests {
             (format!("https://good {A}"), "another line"),
         ] {
             let text = format!("https://good {A}\n#\n{line}\nhttps://better {A}\n");
-            let (number, said) = Lines::of(&text).err().unwrap();
+            let (number, said) = Lines::of(text).err().unwrap();
             assert_eq!(number, 3, "{line}");
             assert!(said.contains(why), "{line}: {said}");
         }
@@ -284,17 +286,22 @@ mod tests {
 
     #[test]
     fn an_approval_changes_one_line_and_keeps_the_order() {
-        let mut lines =
-            Lines::of(&format!("# ours\nhttps://b {A}\n\n# rest\nhttps://d {A}\n")).unwrap();
-        lines.put(key("https://c"), "C".to_owned());
-        lines.put(key("https://b"), "B".to_owned());
-        lines.put(key("https://e"), "E".to_owned());
-        lines.put(key("https://a"), "A".to_owned());
-        let expected = format!("# ours\nA\nB\n\n# rest\nC\nhttps://d {A}\nE\n");
-        assert_eq!(lines.text(), expected);
-        let mut lines = Lines::of(&format!("#\r\nhttps://a {A}\r\nhttps://b {A}\r\n")).unwrap();
-        lines.put(key("https://b"), "B".to_owned());
-        assert_eq!(lines.text(), format!("#\r\nhttps://a {A}\r\nB\n"));
+        let line = |url: &str| format!("https://{url} {A}");
+        let mut text = format!("\u{feff}# ours\n{}\n\n# rest\n{}\n", line("b"), line("d"));
+        for (url, comment) in [("c", "C"), ("b", "B"), ("e", "E"), ("a", "A")] {
+            let lines = Lines::of(text).unwrap();
+            text = lines.with(
+                &key(&format!("https://{url}")),
+                &format!("{} # {comment}", line(url)),
+            );
+        }
+        let [a, b, c, d, e] = ["a", "b", "c", "d", "e"].map(line);
+        let expected =
+            format!("\u{feff}# ours\n{a} # A\n{b} # B\n\n# rest\n{c} # C\n{d}\n{e} # E\n");
+        assert_eq!(text, expected);
+        let lines = Lines::of(format!("#\r\n{a}\r\n{b}")).unwrap();
+        let text = lines.with(&key("https://b"), "B");
+        assert_eq!(text, format!("#\r\n{a}\r\nB\n"));
     }
 
     fn repo(url: &str, branch: &str, path: &str) -> Repo {

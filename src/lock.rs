@@ -228,7 +228,8 @@ fn busy(name: &str, id: &str, labels: Option<&Labels>) -> Error {
     let run = run.map_or("", String::as_str);
     let lock = format!("the container {name} ({})", short(id));
     let busy = format!("another run ({run}) is using this engine: {lock}");
-    let advice = "wait until that run has ended, or end its process";
+    let advice = "wait until that run has ended, or end its process; if there is none (an engine that keeps containers over its restart, \
+        a proxy that keeps connections), remove the container";
     Error::new(Kind::Busy, format!("{busy}; {advice}"))
 }
 

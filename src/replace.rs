@@ -29,9 +29,14 @@ pub fn replace(
     }
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
+    // What a killed run has left; never what a link leads to.
+    let _ = fs::remove_file(&beside);
     let mut options = OpenOptions::new();
-    let options = options.read(true).write(true).create(true).truncate(true);
-    let file = options.open(&beside)?;
+    let file = options
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&beside)?;
     let finished = finish(file, path, write);
     let replaced = finished.and_then(|file| fs::rename(&beside, path).map(|()| file));
     if replaced.is_err() {

@@ -16,6 +16,9 @@ pub const A_FEW: usize = 4;
 /// As many as there is time for.
 pub const WHILE_THERE_IS_TIME: usize = usize::MAX;
 
+/// How long before the end the last try of these is, where a server wants a longer pause.
+const LAST: Duration = Duration::from_secs(60);
+
 /// Does something until it succeeds, fails for good, or has failed too often.
 ///
 /// # Errors
@@ -55,7 +58,12 @@ impl Tries {
         let made = self.made;
         let [.., longest] = PAUSES;
         let usual = PAUSES.get(made.saturating_sub(1)).unwrap_or(&longest);
-        let pause = Duration::from_secs(*usual).max(error.retry_after);
+        let usual = Duration::from_secs(*usual);
+        let mut pause = usual.max(error.retry_after);
+        // A server that wants a longer pause than there is time is asked a last time before the end.
+        if self.most == WHILE_THERE_IS_TIME && self.by.left() <= pause {
+            pause = self.by.left().saturating_sub(LAST).max(usual);
+        }
         if made >= self.most || self.by.left() <= pause {
             return Err(error.advise(&format!("given up after try {made}")));
         }

@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ureq::http::{Method, Uri};
@@ -49,19 +51,24 @@ pub struct Server {
     silent_since: Cell<Option<Instant>>,
     http: Client,
     ca_file: Option<PathBuf>,
+    /// Whether it has hung up before the end of what was sent.
+    has_hung_up: Arc<AtomicBool>,
 }
 
 impl Server {
     /// A client of this server, which isn't asked for anything yet.
     pub fn new(settings: Settings) -> Server {
         let base = settings.address.trim_end_matches('/').to_owned();
-        let mut http = Client::new(agent(TlsConfig::default()), base.clone(), base);
+        let has_hung_up = Arc::default();
+        let agent = agent(TlsConfig::default(), &has_hung_up);
+        let mut http = Client::new(agent, base.clone(), base);
         http.secret = settings.api_key;
         let ca_file = settings.ca_file;
         Server {
             silent_since: Cell::new(None),
             http,
             ca_file,
+            has_hung_up,
         }
     }
 
@@ -106,7 +113,7 @@ impl Server {
             let advice = "a private CA's? set SSL_CERT_FILE to a file with its certificate";
             return Err(error.advise(advice));
         };
-        self.http.agent = trusting(file)?;
+        self.http.agent = trusting(file, &self.has_hung_up)?;
         let answer = self.get(path, by);
         answer.map_err(|error| error.advise("with the certificates of SSL_CERT_FILE"))
     }
@@ -131,12 +138,18 @@ impl Server {
     /// A `POST` with the key, of `size` bytes. What the server has said is heard, although it has hung up before the end.
     ///
     /// # Errors
-    /// No answer, and those of the reader. Any status is an answer.
+    /// No answer, and those of the reader. Any status is an answer; but that all is well isn't, if it can't have come whole.
     pub fn post(&self, path: &str, body: &mut dyn Read, size: u64, by: Deadline) -> Result<Answer> {
         let (key, size) = (self.http.secret.as_str(), size.to_string());
         let headers = [(KEY, key), ("Content-Length", &size)];
         let body = SendBody::from_reader(body);
-        self.http.send(Method::POST, path, &headers, body, by)
+        self.has_hung_up.store(false, Ordering::Relaxed);
+        let answer = self.http.send(Method::POST, path, &headers, body, by)?;
+        if answer.status() < 300 && self.has_hung_up.load(Ordering::Relaxed) {
+            let why = "it has hung up before the end, and says that all is well";
+            return Err(Error::new(Kind::NoAnswer, format!("POST {path}: {why}")));
+        }
+        Ok(answer)
     }
 }
 
@@ -155,7 +168,7 @@ pub fn refused(answer: Answer) -> Error {
 }
 
 /// An agent that trusts the certificates in this file, and no others.
-fn trusting(file: &Path) -> Result<Agent> {
+fn trusting(file: &Path, has_hung_up: &Arc<AtomicBool>) -> Result<Agent> {
     let doing = format!("reading {}, which SSL_CERT_FILE names", file.display());
     let pem = std::fs::read(file).map_err(|error| Error::unusable(doing, error))?;
     let certificate = |item| match item {
@@ -164,11 +177,12 @@ fn trusting(file: &Path) -> Result<Agent> {
     };
     let certificates: Vec<_> = parse_pem(&pem).filter_map(certificate).collect();
     let roots = RootCerts::new_with_certs(&certificates);
-    Ok(agent(TlsConfig::builder().root_certs(roots).build()))
+    let tls = TlsConfig::builder().root_certs(roots).build();
+    Ok(agent(tls, has_hung_up))
 }
 
 /// An agent that trusts so, and keeps to our times.
-fn agent(tls: TlsConfig) -> Agent {
+fn agent(tls: TlsConfig, has_hung_up: &Arc<AtomicBool>) -> Agent {
     let config = Client::config()
         .tls_config(tls)
         .timeout_connect(Some(CONNECT))
@@ -179,19 +193,19 @@ fn agent(tls: TlsConfig) -> Agent {
     let connector =
         ().chain(ConnectProxyConnector::default())
             .chain(TcpConnector::default())
-            .chain(LastWord)
+            .chain(LastWord(has_hung_up.clone()))
             .chain(RustlsConnector::default());
     Agent::with_parts(config.build(), connector, DefaultResolver::default())
 }
 
 /// Makes connections on which a write's failure is no end: a server that refuses an upload says why, and closes; what it
-/// has said is there to be read still.
+/// has said is there to be read still. Notes that it has hung up.
 #[derive(Debug)]
-struct LastWord;
+struct LastWord(Arc<AtomicBool>);
 
 /// Such a connection.
 #[derive(Debug)]
-struct Heard<T>(T);
+struct Heard<T>(T, Arc<AtomicBool>);
 
 impl<T: Transport> Connector<T> for LastWord {
     type Out = Heard<T>;
@@ -201,7 +215,7 @@ impl<T: Transport> Connector<T> for LastWord {
         _: &ConnectionDetails,
         it: Option<T>,
     ) -> Result<Option<Heard<T>>, ureq::Error> {
-        Ok(it.map(Heard))
+        Ok(it.map(|it| Heard(it, self.0.clone())))
     }
 }
 
@@ -212,7 +226,10 @@ impl<T: Transport> Transport for Heard<T> {
 
     fn transmit_output(&mut self, amount: usize, by: NextTimeout) -> Result<(), ureq::Error> {
         match self.0.transmit_output(amount, by) {
-            Err(ureq::Error::Io(_)) => Ok(()),
+            Err(ureq::Error::Io(_)) => {
+                self.1.store(true, Ordering::Relaxed);
+                Ok(())
+            }
             sent => sent,
         }
     }

@@ -192,10 +192,11 @@ fn is_invisible(c: char) -> bool {
         // Blanks that are none to a shell, before a `#`, say.
         || c.is_whitespace() && !c.is_ascii()
         || c == '\u{2800}'
-        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
         // Blank letters, and variation selectors, in which whole texts are hidden.
         || matches!(c, '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}')
-        || matches!(c, '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{1d173}'..='\u{1d17a}')
+        || matches!(c, '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{1d159}' | '\u{1d173}'..='\u{1d17a}')
+        || matches!(c, '\u{70f}' | '\u{13430}'..='\u{1345f}' | '\u{1bca0}'..='\u{1bca3}')
 }
 
 /// A message from outside on one line, at most `limit` characters.

@@ -150,9 +150,11 @@ fn is_assignment(line: &str, name: &str) -> bool {
 fn scalar<'l>(line: &'l str, name: &str) -> Option<(&'static str, &'l str)> {
     let (quote, value) = unquoted(line.strip_prefix(name)?.strip_prefix('=')?)?;
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".+_~".contains(&byte);
-    // Nothing that steers a URL, or is somebody's home.
-    let is_plain =
-        value.starts_with(|it: char| it.is_ascii_alphanumeric()) && !value.contains("..");
+    // Nothing that steers a URL, or is somebody's home, or an older commit than the one before it (gitrevisions(7)).
+    let is_older = |it: &str| it.is_empty() || it.starts_with(|it: char| it.is_ascii_digit());
+    let is_plain = value.starts_with(|it: char| it.is_ascii_alphanumeric())
+        && !value.contains("..")
+        && !value.split('~').skip(1).any(is_older);
     (is_plain && value.bytes().all(is_allowed)).then_some((quote, value))
 }
 

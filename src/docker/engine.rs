@@ -197,7 +197,11 @@ impl Engine {
     /// # Errors
     /// Those of the request, except 404.
     pub fn inspect_container(&self, name: &str, by: Deadline) -> Result<Option<ContainerInspect>> {
-        unless(404, self.get(&format!("/containers/{name}/json"), by))
+        match unless(404, self.get(&format!("/containers/{name}/json"), by)) {
+            // Podman's word of one that is just going.
+            Err(error) if error.to_string().ends_with(": no such container") => Ok(None),
+            found => found,
+        }
     }
 
     /// Kills and removes a container with its anonymous volumes; waits if it is being removed already, and is content

@@ -2,7 +2,7 @@
 //! works, and any web server on it. Not here: how it is changed (`publish`).
 
 use std::cell::RefCell;
-use std::fs::{self, DirEntry, File, OpenOptions};
+use std::fs::{self, DirEntry, File, OpenOptions, TryLockError};
 use std::hash::RandomState;
 use std::io::{self, ErrorKind, Read, Seek};
 use std::os::unix::fs::MetadataExt;
@@ -73,9 +73,17 @@ impl Folder {
     pub fn open(settings: Settings) -> Result<Folder> {
         let dir = &settings.dir;
         let made = fs::create_dir_all(dir).map_err(failed_to("making the folder", dir));
-        let opened = made.and_then(|()| open_lock(dir));
+        let opened = made.and_then(|()| open_lock(dir)).and_then(|file| {
+            // Not every file system has locks, and what was built would be lost.
+            match file.try_lock() {
+                Err(TryLockError::Error(error)) => {
+                    Err(failed_to("locking", &dir.join(LOCK))(error))
+                }
+                _ => Ok(()),
+            }
+        });
         // From here on it doesn't begin with what a command would take for an option.
-        let whole = opened.and_then(|_| fs::canonicalize(dir).map_err(failed_to("finding", dir)));
+        let whole = opened.and_then(|()| fs::canonicalize(dir).map_err(failed_to("finding", dir)));
         let advice = "--into (VIETER_INTO) takes a folder that this user can write to";
         let dir = whole.map_err(|error| error.advise(advice))?;
         Ok(Folder(Settings { dir, ..settings }, Latest::default()))

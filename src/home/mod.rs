@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use crate::archive::Archive;
 use crate::docker::Container;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::http::Deadline;
 use crate::inbox::Inbox;
 use crate::list::{self, List, Repo};
@@ -312,9 +312,11 @@ impl Sink<'_> {
     pub fn send_log(&self, line: &Line) {
         let target = line.facts.entry.as_ref().and_then(|it| it.target);
         if let (Home::Server(server), Some(target), Some(log)) = (self.home, target, line.own_log())
+            && !server.is_away()
         {
             let (times, is_built) = (line.facts.times, line.failure().is_none());
             let sent = server::send_log(server, target, self.arch, times, is_built, log);
+            server.note(!matches!(&sent, Err(error) if error.kind == Kind::NoAnswer));
             if let Err(error) = sent {
                 log::warn!("sending the log of {}: {error}", line.url);
             }

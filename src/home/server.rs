@@ -141,14 +141,44 @@ impl Shelf<'_> {
                 None => Tries::new(WHILE_THERE_IS_TIME, by),
             };
             let arrived = self.has(version, look);
-            if matches!(arrived, Ok(true)) && !was_there {
+            let is_there = matches!(arrived, Ok(true)) && !was_there;
+            if is_there && matches!(self.has_whole(version, size), Ok(true)) {
                 log::info!("{version} has arrived in {} after all", self.repo);
                 return Ok(());
             }
             if let Some(error) = given_up {
-                return Err(error);
+                let advice = "the server may have kept a part of it: publish it with --force";
+                return Err(if is_there {
+                    error.advise(advice)
+                } else {
+                    error
+                });
             }
             arrived?;
+        }
+    }
+
+    /// Whether a version that is there is all of an archive of `size` bytes: of an upload that breaks off these servers file what has
+    /// come. What they know of it says how long it is, and what its file is called (`GET /<repo>/<arch>/<name>-<version>`).
+    fn has_whole(&self, version: &str, size: u64) -> Result<bool> {
+        let [repo, arch, what] = [self.repo.as_str(), self.arch.as_str(), version].map(encode);
+        let by = || Deadline::after(PATIENCE);
+        let answer = self.server.get(&format!("/{repo}/{arch}/{what}"), by())?;
+        let Some(answer) = found(answer)? else {
+            return Ok(false);
+        };
+        let known = answer.read()?;
+        let known = String::from_utf8_lossy(&known);
+        let field = |name: &str| {
+            let mut lines = known.lines();
+            lines.find(|it| *it == name)?;
+            lines.next()
+        };
+        match field("%FILENAME%") {
+            Some(file) if field("%CSIZE%") == Some(&size.to_string()) => {
+                self.has(file, Tries::new(1, by()))
+            }
+            _ => Ok(false),
         }
     }
 }

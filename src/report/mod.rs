@@ -69,13 +69,13 @@ impl Summary {
 
     /// Tells a line that is final, in the log and, at once, on the standard output: whatever ends the run, what was done
     /// stands there. A reader that has gone away is no reason to fail.
-    pub fn add(&mut self, line: Line) {
+    pub fn add(&mut self, line: &Line) {
         self.add_of_many(line);
         self.write_report();
     }
 
     /// The same for one of many that come at once: the report is left to whoever has added the last, as it is written as a whole.
-    pub fn add_of_many(&mut self, line: Line) {
+    pub fn add_of_many(&mut self, line: &Line) {
         match line.failure() {
             Some(Failure { step, error }) => {
                 let (name, url) = (&line.name, line.url_behind(" of "));
@@ -86,7 +86,7 @@ impl Summary {
             None => log::info!("{line}"),
         }
         match self.json {
-            true => screen::tell(format_args!("{}\n", json::line(&line))),
+            true => screen::tell(format_args!("{}\n", json::line(line))),
             false => screen::tell(format_args!("{line}\n")),
         }
         self.count(line.outcome.counted());
@@ -94,10 +94,10 @@ impl Summary {
             self.count("to review");
         }
         if let Some(report) = &mut self.report {
-            report.add(&line);
+            report.add(line);
         }
         if let Some(entry) = &line.facts.entry {
-            let failed = Failed::of(&line).map(Box::new);
+            let failed = Failed::of(line).map(Box::new);
             self.tried.push((entry.clone(), failed));
         }
     }
@@ -167,7 +167,7 @@ mod tests {
         let mut summary = Summary::default();
         assert!(summary.is_well());
         let outcome = Outcome::Held("why".to_owned());
-        summary.add(Line::untouched("git://x".to_owned(), outcome));
+        summary.add(&Line::untouched("git://x".to_owned(), outcome));
         assert!(!summary.is_well());
     }
 

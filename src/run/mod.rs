@@ -91,7 +91,7 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
                     .is_some_and(|it| it.find(&repo).is_none()) =>
             {
                 let outcome = Outcome::Held(NOT_APPROVED.to_owned());
-                summary.add_of_many(Line::of(&repo, outcome));
+                summary.add_of_many(&Line::of(&repo, outcome));
             }
             Entry::Repo(repo) => queue.add(Due {
                 repo,
@@ -101,7 +101,7 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
             }),
             Entry::Unusable { name, error } => {
                 let outcome = Outcome::Failed(at(Step::List)(*error));
-                summary.add_of_many(Line::untouched(name, outcome));
+                summary.add_of_many(&Line::untouched(name, outcome));
             }
         }
     }
@@ -115,7 +115,7 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
         if settings.shard.is_none_or(|it| it.is_first()) {
             let gone = home.gone(&arch, &listed, &Owners::default())?;
             let lines = gone.iter().map(|it| it.line(Outcome::Gone));
-            lines.for_each(|line| summary.add(line));
+            lines.for_each(|line| summary.add(&line));
         }
         return Ok(());
     }
@@ -151,7 +151,7 @@ fn tell_not_built(queue: Queue<Due, Line>, ended: &Result<()>, summary: &mut Sum
         return;
     }
     for Due { repo, .. } in queue.into_items() {
-        summary.add_of_many(Line::of(&repo, Outcome::NotBuilt(None)));
+        summary.add_of_many(&Line::of(&repo, Outcome::NotBuilt(None)));
     }
     summary.write_report();
 }

@@ -128,7 +128,7 @@ impl Night<'_> {
                 Some(Glance::Final(line)) if line.lacks_dependencies() => {
                     unknown.wait(due.again(&line), Until::Published(0), *line);
                 }
-                Some(Glance::Final(line)) => summary.add_of_many(*line),
+                Some(Glance::Final(line)) => summary.add_of_many(&line),
                 Some(Glance::Changed) => {
                     has_changed = true;
                     unknown.add(due);
@@ -202,7 +202,7 @@ impl Night<'_> {
                 if let Outcome::Failed(failure) = line.outcome {
                     line.outcome = Outcome::NotBuilt(Some(failure));
                 }
-                self.tell(line, summary);
+                self.tell(&line, summary);
                 return Err(error);
             }
             // All of its tries share the time limit.
@@ -231,11 +231,11 @@ impl Night<'_> {
                 self.queue
                     .wait(Due { spent, ..due }, Until::AllWereTried, line);
             } else {
-                self.tell(line, summary);
+                self.tell(&line, summary);
             }
         }
         for line in self.queue.give_up().collect::<Vec<_>>() {
-            self.tell(line, summary);
+            self.tell(&line, summary);
         }
         Ok(())
     }
@@ -266,18 +266,18 @@ impl Night<'_> {
     }
 
     /// Tells what became of an entry, and remembers it.
-    fn tell(&mut self, line: Line, summary: &mut Summary) {
+    fn tell(&mut self, line: &Line, summary: &mut Summary) {
         let job::Settings { dry_run, force, .. } = self.settings.builds;
         let memory = &mut self.known.memory;
-        memory.keep(&line, self.workshop.base_of_builds(), force);
+        memory.keep(line, self.workshop.base_of_builds(), force);
         // What took long is remembered at once.
         if !dry_run && !matches!(line.outcome, Outcome::UpToDate) {
             memory.save();
         }
-        if !dry_run {
-            sink(&self.home, &self.listed, &self.workshop).send_log(&line);
-        }
         summary.add(line);
+        if !dry_run {
+            sink(&self.home, &self.listed, &self.workshop).send_log(line);
+        }
     }
 
     /// Looks at what other shards, if there are any, have published to where an entry is to be published: only what comes after that is
@@ -325,7 +325,7 @@ impl Night<'_> {
                 sink.remove(repo, gone, Deadline::after(PRUNING))?;
                 outcome = || Outcome::Removed;
             }
-            gone.iter().for_each(|it| summary.add(it.line(outcome())));
+            gone.iter().for_each(|it| summary.add(&it.line(outcome())));
         }
         Ok(())
     }

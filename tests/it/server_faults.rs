@@ -4,6 +4,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -16,7 +17,7 @@ use vieter::http::Deadline;
 use vieter::server::{Server, Settings};
 
 use crate::standin::{Standin, Then};
-use crate::util::{KEY, World, assert_nothing_left, end_of, peak, run, trivial, vieter};
+use crate::util::{KEY, World, assert_nothing_left, end_of, peak, run, sh_in, trivial, vieter};
 
 /// An answer without a body.
 fn status(status: &str) -> String {
@@ -79,6 +80,8 @@ fn an_upload_is_tried_again_unless_it_is_refused_for_good() {
         ("closed", "", Then::Close, 1, 2),
         ("cut-off", "HTTP/1.1 2", Then::Close, 1, 2),
         ("arrived", "", Then::Done, 1, 1),
+        ("half", "", Then::Part, 1, 2),
+        ("half-well", &status("200"), Then::Part, 1, 2),
         ("slow", "", Then::Slow, 1, 1),
         ("r500-ever", &status("500"), Then::Close, 99, 4),
         ("r413", &too_large, Then::Close, 99, 1),
@@ -87,8 +90,8 @@ fn an_upload_is_tried_again_unless_it_is_refused_for_good() {
     ];
     for (repo, answer, then, times, _) in cases {
         let size = match *repo {
-            "r413" => 20_000_000,
-            "slow" => 300_000,
+            "r413" | "half-well" => 20_000_000,
+            "slow" | "half" => 300_000,
             _ => 10,
         };
         world.list(
@@ -122,10 +125,19 @@ fn an_upload_is_tried_again_unless_it_is_refused_for_good() {
         assert_eq!(uploads, *tries, "{repo}");
         // The first asks whether it is up to date; then there is one before each upload, and one after the last that failed.
         let heads = count(&requests, &format!("HEAD /{repo}/x86_64/{repo}-1.0-1"));
-        let last_look = usize::from(*repo == "arrived" || outcome == "failed    ");
-        assert_eq!(heads, 1 + tries + last_look, "{repo}");
-        let is_there = !world.server.published(repo).is_empty();
-        assert_eq!(is_there, outcome == "built     ", "{repo}");
+        let last_looks = match outcome {
+            // At its version, and at its file.
+            _ if *repo == "arrived" => 2,
+            "failed    " => 1,
+            _ => 0,
+        };
+        assert_eq!(heads, 1 + tries + last_looks, "{repo}");
+        let published = world.server.published(repo);
+        assert_eq!(!published.is_empty(), outcome == "built     ", "{repo}");
+        for file in published {
+            let file = world.server.file(repo, &file);
+            sh_in(Path::new("/"), &format!("zstd -tq '{}'", file.display()));
+        }
     }
     assert_eq!(count(&requests, "HEAD /away/x86_64/away-1.0-1"), 7);
     run.reports("built       away 1.0-1  ")

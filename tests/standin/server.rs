@@ -65,6 +65,8 @@ pub enum Then {
     Drip,
     /// What was asked for had been done before.
     Done,
+    /// Half of the upload is read, and filed as if it were all of it; then the connection is closed.
+    Part,
     /// What was asked for is done and answered, the request being read at 100 kB/s.
     Slow,
     /// The connection stays until another request has come on it, which is read to its end. It is closed then, without an answer.
@@ -339,6 +341,9 @@ impl State {
         if let (Then::Done, [repo, "publish"]) = (fault.then, request.segments().as_slice()) {
             self.publish(repo, request.length().unwrap_or(0), reader)?;
         }
+        if let (Then::Part, [repo, "publish"]) = (fault.then, request.segments().as_slice()) {
+            self.publish(repo, request.length().unwrap_or(0) / 2, reader)?;
+        }
         out.write_all(fault.answer.as_bytes())?;
         match fault.then {
             Then::Drip => loop {
@@ -433,6 +438,16 @@ impl State {
                     Some(path) if safe(repo) && safe(arch) && safe(file) => path,
                     _ => return not_found(out),
                 };
+                if path.parent() == Some(&dir.join(".names")) {
+                    // What it knows of a package's version.
+                    let marker = fs::read_to_string(path)?;
+                    let file = marker.lines().nth(1).unwrap_or("");
+                    let size = fs::metadata(dir.join(file))?.len();
+                    let desc = format!("%FILENAME%\n{file}\n\n%CSIZE%\n{size}\n");
+                    let is_head = request.method == "HEAD";
+                    let body = if is_head { b"" } else { desc.as_bytes() };
+                    return answer(out, 200, "application/octet-stream", body);
+                }
                 let mut file = File::open(path)?;
                 let length = file.metadata()?.len();
                 head(out, 200, "application/octet-stream", length)?;
