@@ -304,6 +304,8 @@ mod tests {
             ("pkgver=1.0", "pkgver=..9"),
             ("pkgver=1.0", "pkgver=9..9"),
             ("pkgver=1.0", "pkgver=~0"),
+            ("pkgver=1.0", "pkgver=1.1~300"),
+            ("pkgver=1.0", "pkgver=1.1~"),
             ("pkgver=1.0", "pkgver=99abcde"),
             ("pkgver=1.0", "pkgver=999999999"),
             ("pkgver=1.0", "pkgver=9abc4d"),

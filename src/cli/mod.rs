@@ -168,6 +168,9 @@ fn asking(values: &Values, settings: &run::Settings) -> Result<Asking> {
         let why = "--dry-run is for build: a review approves nothing but what it is told";
         return Err(usage(why));
     }
+    if values.has("json") {
+        return Err(usage("--json is for build: a review is for people"));
+    }
     if values.has("approve") && values.what.is_empty() {
         return Err(usage("--approve takes what is named: approve what?"));
     }

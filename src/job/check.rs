@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Job;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::owners::names_of;
 use crate::pkgbuild::Pkgbuild;
 use crate::report::{Failure, Outcome, Step, at};
@@ -19,7 +19,15 @@ impl Job<'_, '_> {
     pub fn take_names(&mut self, pkgbuild: &Pkgbuild) -> Result<(), Failure> {
         let version = pkgbuild.version().map_err(at(Step::Version))?;
         self.note_name(pkgbuild, &version);
-        self.claim(pkgbuild).map_err(at(Step::Version))
+        self.claim(pkgbuild).map_err(|error| {
+            // A file of the folder's that can't be read is no fault of this entry, which would wait for the next try.
+            let is_its_own = error.kind == Kind::Anothers;
+            at(if is_its_own {
+                Step::Version
+            } else {
+                Step::Check
+            })(error)
+        })
     }
 
     /// Whether the PKGBUILD's version of each of its packages is published, and isn't to be published once more.

@@ -472,7 +472,8 @@ fn an_upload_waits_for_a_server_that_is_away_as_long_as_there_is_time() {
     server.fault_for("HEAD /discard/", &status("404"), Then::Close, 0, 4);
     let packages = dir.path().join("discard/x86_64");
     std::fs::create_dir_all(&packages).unwrap();
-    std::fs::write(packages.join("x-1-1"), "").unwrap();
+    let known = "%FILENAME%\nx-1-1\n\n%CSIZE%\n1000\n";
+    std::fs::write(packages.join("x-1-1"), known).unwrap();
     publish(&server.url(), 1000, Duration::from_secs(300)).unwrap();
     assert_eq!(count(&server.take_requests(), "POST "), 5);
 }
