@@ -220,6 +220,10 @@ mod tests {
             assert!(Report::new(path.clone()).is_err());
         }
         fs::remove_file(&path).unwrap();
+        // What leads elsewhere is not written through.
+        let victim = dir.path().join("victim");
+        fs::write(&victim, "theirs").unwrap();
+        std::os::unix::fs::symlink(&victim, dir.path().join("report.new")).unwrap();
         let mut report = Report::new(path.clone()).unwrap();
         report.begin().unwrap();
         let told = || {
@@ -231,6 +235,7 @@ mod tests {
         };
         let line = |size| Line::untouched("x".repeat(size), Outcome::UpToDate);
         assert_eq!(told(), (vec![], false));
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "theirs");
         report.try_to_write();
         report.add(&line(1));
         report.add(&line(2));
