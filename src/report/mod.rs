@@ -4,7 +4,6 @@ mod failure;
 mod json;
 mod line;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -35,8 +34,8 @@ pub struct Settings {
 /// What is told of a run.
 #[derive(Default)]
 pub struct Summary {
-    /// How many there are of each of what is counted.
-    counts: BTreeMap<&'static str, usize>,
+    /// How many there are of each of what was counted.
+    counts: Vec<(&'static str, usize)>,
     json: bool,
     report: Option<Report>,
     /// The entries that were tried, and what failed of them.
@@ -110,8 +109,10 @@ impl Summary {
     }
 
     fn count(&mut self, what: &'static str) {
-        let count = self.counts.entry(what).or_default();
-        *count = count.saturating_add(1);
+        match self.counts.iter_mut().find(|(its, _)| *its == what) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => self.counts.push((what, 1)),
+        }
     }
 
     /// Tells the counts, once there is nothing more to be told.
@@ -119,7 +120,8 @@ impl Summary {
         if !self.json {
             let mut told = vec![];
             for (place, what) in COUNTED.split(", ").enumerate() {
-                let count = self.counts.get(what).copied().unwrap_or(0);
+                let count = self.counts.iter().find(|(its, _)| *its == what);
+                let count = count.map_or(0, |(_, count)| *count);
                 if count > 0 || place < ALWAYS_TOLD {
                     told.push(format!("{count} {what}"));
                 }
@@ -153,7 +155,7 @@ impl Summary {
     }
 
     fn has(&self, any_of: &[&str]) -> bool {
-        any_of.iter().any(|it| self.counts.contains_key(it))
+        self.counts.iter().any(|(its, _)| any_of.contains(its))
     }
 }
 
