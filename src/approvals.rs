@@ -186,29 +186,20 @@ impl Lines {
 
     /// The text with an entry's line in the place of its last one, or where it is sorted.
     fn with(&self, key: &Key, line: &str) -> String {
-        let is_new = !self.commits.contains_key(key);
-        let (mut text, mut is_put) = (String::new(), false);
         // A carriage return at a line's end stays, too.
-        for old in self.text.split_terminator('\n') {
-            let its = parse(old).ok().flatten().map(|(its, _)| its);
-            // What is no entry's is behind none.
-            let is_place = match is_new {
-                true => its.as_ref() > Some(key),
-                false => its.as_ref() == Some(key),
-            };
-            let is_here = is_place && !is_put;
-            if is_here {
-                text = text + line + "\n";
-                is_put = true;
-            }
-            if is_new || !is_here {
-                text = text + old + "\n";
-            }
+        let mut lines: Vec<&str> = self.text.split_terminator('\n').collect();
+        let key_of = |line: &str| parse(line).ok().flatten().map(|(its, _)| its);
+        if self.commits.contains_key(key) {
+            let own = lines
+                .iter_mut()
+                .filter(|it| key_of(it).as_ref() == Some(key));
+            own.for_each(|own| *own = line);
+        } else {
+            // What is no entry's (`None`) is behind none.
+            let behind = lines.iter().position(|it| key_of(it).as_ref() > Some(key));
+            lines.insert(behind.unwrap_or(lines.len()), line);
         }
-        if !is_put {
-            text = text + line + "\n";
-        }
-        text
+        lines.iter().map(|line| format!("{line}\n")).collect()
     }
 }
 

@@ -147,7 +147,8 @@ impl Server {
         let answer = self.http.send(Method::POST, path, &headers, body, by)?;
         if answer.status() < 300 && self.has_hung_up.load(Ordering::Relaxed) {
             let why = "it has hung up before the end, and says that all is well";
-            return Err(Error::new(Kind::NoAnswer, format!("POST {path}: {why}")));
+            let what = format!("POST {path} at {}", self.address());
+            return Err(Error::new(Kind::NoAnswer, format!("{what}: {why}")));
         }
         Ok(answer)
     }

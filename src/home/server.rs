@@ -31,14 +31,18 @@ pub struct Shelf<'s> {
 }
 
 impl Shelf<'_> {
+    /// The path of a version of a package, or of a file.
+    fn path(&self, what: &str) -> String {
+        let [repo, arch, what] = [self.repo.as_str(), self.arch.as_str(), what].map(encode);
+        format!("/{repo}/{arch}/{what}")
+    }
+
     /// Whether a version of a package (`<name>-<version>`) or a file is published (`HEAD /<repo>/<arch>/<that>`).
     ///
     /// # Errors
     /// No answer, any but 200 and 404.
     pub fn has(&self, what: &str, tries: Tries) -> Result<bool> {
-        let [repo, arch, what] = [self.repo.as_str(), self.arch.as_str(), what].map(encode);
-        let path = format!("/{repo}/{arch}/{what}");
-        let by = tries.by;
+        let (path, by) = (self.path(what), tries.by);
         let has = retry(tries, || {
             let answer = self.server.head(&path, by.within(PATIENCE))?;
             Ok(found(answer)?.is_some())
@@ -68,8 +72,7 @@ impl Shelf<'_> {
     /// # Errors
     /// No answer, any but 200 and 404; one of more than 16 MiB.
     pub fn database(&self, by: Deadline) -> Result<Option<Vec<u8>>> {
-        let [repo, arch] = [self.repo.as_str(), self.arch.as_str()].map(encode);
-        let path = format!("/{repo}/{arch}/{repo}.db");
+        let path = self.path(&format!("{}.db", self.repo));
         retry(Tries::new(WHILE_THERE_IS_TIME, by), || {
             let answer = self.server.get(&path, by.within(DATABASE))?;
             found(answer)?.map(Answer::read).transpose()
@@ -161,9 +164,8 @@ impl Shelf<'_> {
     /// Whether a version that is there is all of an archive of `size` bytes: of an upload that breaks off these servers file what has
     /// come. What they know of it says how long it is, and what its file is called (`GET /<repo>/<arch>/<name>-<version>`).
     fn has_whole(&self, version: &str, size: u64) -> Result<bool> {
-        let [repo, arch, what] = [self.repo.as_str(), self.arch.as_str(), version].map(encode);
         let by = || Deadline::after(PATIENCE);
-        let answer = self.server.get(&format!("/{repo}/{arch}/{what}"), by())?;
+        let answer = self.server.get(&self.path(version), by())?;
         let Some(answer) = found(answer)? else {
             return Ok(false);
         };

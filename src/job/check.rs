@@ -21,12 +21,11 @@ impl Job<'_, '_> {
         self.note_name(pkgbuild, &version);
         self.claim(pkgbuild).map_err(|error| {
             // A file of the folder's that can't be read is no fault of this entry, which would wait for the next try.
-            let is_its_own = error.kind == Kind::Anothers;
-            at(if is_its_own {
-                Step::Version
-            } else {
-                Step::Check
-            })(error)
+            let step = match error.kind {
+                Kind::Anothers => Step::Version,
+                _ => Step::Check,
+            };
+            at(step)(error)
         })
     }
 

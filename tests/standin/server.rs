@@ -338,11 +338,14 @@ impl State {
         reader: &mut dyn BufRead,
         mut out: &TcpStream,
     ) -> io::Result<()> {
-        if let (Then::Done, [repo, "publish"]) = (fault.then, request.segments().as_slice()) {
-            self.publish(repo, request.length().unwrap_or(0), reader)?;
-        }
-        if let (Then::Part, [repo, "publish"]) = (fault.then, request.segments().as_slice()) {
-            self.publish(repo, request.length().unwrap_or(0) / 2, reader)?;
+        let length = request.length().unwrap_or(0);
+        let taken = match fault.then {
+            Then::Done => Some(length),
+            Then::Part => Some(length / 2),
+            _ => None,
+        };
+        if let (Some(taken), [repo, "publish"]) = (taken, request.segments().as_slice()) {
+            self.publish(repo, taken, reader)?;
         }
         out.write_all(fault.answer.as_bytes())?;
         match fault.then {
