@@ -1,5 +1,5 @@
 # Everything here works in a fresh clone: what it needs beside Rust, tests/env/setup brings.
-.PHONY: help build static install uninstall image test test-engines lint demo bench soak clean
+.PHONY: help build static install uninstall image setup test test-engines lint demo bench soak clean
 
 # Of `make install`: where things go, which binary, and the day that the man page bears.
 PREFIX = /usr/local
@@ -37,13 +37,15 @@ uninstall: ## Remove what make install has installed (with the same PREFIX and D
 	rm -rf '$(ROOT)/share/doc/vieter' '$(ROOT)/share/licenses/vieter'
 
 image: static ## Build vieter:dev, the cron image
-	tests/env/setup
 	tests/env/image
 
-test: lint image ## Run all tests with the static binary, on real parts (engine, registry, git, pacman, makepkg)
+setup: # What the tests need beside Rust
+	tests/env/setup
+
+test: lint setup image ## Run all tests with the static binary, on real parts (engine, registry, git, pacman, makepkg)
 	tests/env/test
 
-test-engines: image ## Run a short list of the tests on today's engines, Docker 28, Podman 5.8, a Swarm (VIETER_TEST_ENGINES names fewer)
+test-engines: setup image ## Run a short list of the tests on today's engines, Docker 28, Podman 5.8, a Swarm (VIETER_TEST_ENGINES names fewer)
 	tests/env/test-engines
 
 lint: ## Check the formatting, clippy without a warning, shellcheck
@@ -52,7 +54,6 @@ lint: ## Check the formatting, clippy without a warning, shellcheck
 	tests/env/lint
 
 demo: build ## See it work: one package and a list into a folder, then the same with a server, and what pacman sees
-	tests/env/setup
 	cargo build --locked --example standin
 	tests/demo/run
 

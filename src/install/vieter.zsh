@@ -12,6 +12,7 @@ for line in ${(f)"$(_call_program options $words[1] --help)"}; do
         ('') specs+=("${flag}[$what]") ;;
         (DIR) specs+=("${flag}=[$what]:folder:_files -/") ;;
         (FILE) specs+=("${flag}=[$what]:file:_files") ;;
+        (NAME=VALUE) specs+=("*${flag}=[$what]:$takes: ") ;;
         (LEVEL) specs+=("${flag}=[$what]:level:(off error warn info debug trace)") ;;
         (*) specs+=("${flag}=[$what]:$takes: ") ;;
     esac

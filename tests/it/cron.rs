@@ -152,10 +152,11 @@ fn the_compose_file_builds_and_tells_its_health() {
     ]);
     let state: Value = serde_json::from_str(&state).unwrap();
     let entries = state["entries"].as_object().unwrap();
-    let entry = entries
-        .values()
-        .find(|it| it["entry"]["url"] == world.url("any"));
-    assert_eq!(entry.unwrap()["version"], "1.0-1", "{state}");
+    let (_, entry) = entries
+        .iter()
+        .find(|(called, _)| called.contains(&world.url("any")))
+        .unwrap();
+    assert_eq!(entry["version"], "1.0-1", "{state}");
     drop(compose);
     assert_eq!(left_behind().0, Vec::<String>::new());
     assert_eq!(world.server.published("bur"), ["any-1.0-1-any.pkg.tar.zst"]);
@@ -229,6 +230,7 @@ fn one_offs_work() {
 
     // Into a folder that the container has, and no build's does.
     let url = world.git("any", &[]);
+    docker(&["volume", "rm", "-f", "vieter-test-repo"]);
     let volume = "vieter-test-repo:/repo";
     let folder = [
         "-v",
@@ -293,6 +295,8 @@ fn a_schedule_that_crond_could_not_read_is_refused() {
         "a b c d e",
         "*/0 * * * *",
         "1- * * * *",
+        "0/15 * * * *",
+        "0 3 * * mon/2",
         ", * * * *",
         "0 3 * * *\n* * * * *",
         "0 3 * * $(id)",

@@ -192,7 +192,7 @@ fn shells_complete_what_the_help_names() {
     let bash = "source usr/share/bash-completion/completions/vieter; COMP_WORDS=(vieter check -); COMP_CWORD=2; \
         _vieter vieter - check; printf '%s\\n' \"${COMPREPLY[@]}\" | sort";
     let fish = "source usr/share/fish/vendor_completions.d/vieter.fish; complete -C 'vieter check --' | cut -f 1 | sort";
-    let zsh = "_call_program() { ${@:2} }; _arguments() { print -l -- ${${(M)@:#--*}%%[=\\[]*} | sort }; \
+    let zsh = "_call_program() { ${@:2} }; _arguments() { print -l -- ${${${(M)@:#(\\*|)--*}#\\*}%%[=\\[]*} | sort }; \
         words=(vieter); setopt extendedglob; source usr/share/zsh/site-functions/_vieter";
     for (name, args) in [
         ("bash", &["-c", bash][..]),
