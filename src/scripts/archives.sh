@@ -23,12 +23,16 @@ plain() { # PLACE
         *) cat ;;
     esac <"$1"
 }
-# Whether it begins as makepkg's do: a name with a dot, and ustar in the header. A NUL behind the name keeps out what would be taken for
-# text with another archive in it.
+# Whether it begins as makepkg's do: a name with a dot, ustar in the header, and its checksum. A NUL behind the name keeps out what would be
+# taken for text with another archive in it.
 is_tar() { # PLACE
     local LC_ALL=C header
     header=$(plain "$1" | head -c 262 | tr '\0\n' '\1\2')
-    [[ ${header:0:1} == . && ${header:0:100} == *$'\1'* && ${header:257} == ustar ]]
+    [[ ${header:0:1} == . && ${header:0:100} == *$'\1'* && ${header:257} == ustar ]] &&
+        plain "$1" | head -c 512 | od -An -v -tu1 -w1 | awk '
+            { sum += NR > 148 && NR <= 156 ? 32 : $1 }
+            NR > 148 && NR <= 156 && $1 >= 48 && $1 < 56 { said = said * 8 + $1 - 48 }
+            END { exit NR != 512 || said != sum }'
 }
 
 for ((n = 0; n < $2; n++)); do
@@ -46,7 +50,13 @@ for ((n = 0; n < $2; n++)); do
     ) || exit
     printf '%s\0' "$names"
     # A NUL would end the field, so something else that is refused stands for it. All of them together may have 1 MiB.
-    bsdtar -nxOqf "$n" .PKGINFO | head -c 1048576 | tr '\0' '\1'
+    # Whoever reads packages in a plainer locale may stop at a name that can't be said there, as at an end: one of that kind before the
+    # .PKGINFO leaves a package without a name.
+    LC_ALL=C bsdtar -nxOqf "$n" .PKGINFO | head -c 1048576 | tr '\0' '\1'
+    [[ ${PIPESTATUS[0]} == @(0|141) || $names != .PKGINFO ]] || {
+        echo "archive $n has a name before its .PKGINFO that isn't plain" >&2
+        exit 1
+    }
     sum=
     [[ -z $3 ]] || sum=$(sha256sum <"$n") || exit
     printf '\0%s\0' "${sum%% *}"

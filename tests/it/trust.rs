@@ -36,7 +36,7 @@ forge_folder() {
 
 /// Attacks on archives, each a name, bash for a `package()`, and a piece of what is said of it. EDGE is an archive that is listed before
 /// the honest one, or behind it; `own` is one of the names that are the attacker's.
-const ATTACKS: [(&str, &str, &str); 20] = [
+const ATTACKS: [(&str, &str, &str); 21] = [
     // A second archive, of somebody else's name; and one that is called as ours.
     (
         "a",
@@ -91,6 +91,26 @@ const ATTACKS: [(&str, &str, &str); 20] = [
     (
         "ar",
         r#"mkdir ar; info own 1-1 any "$pkgbase" > ar/.PKGINFO; bsdtar -C ar --format=arbsd -cf "$PKGDEST/EDGE" .PKGINFO"#,
+        "listing the archives",
+    ),
+    // A name that can't be read in the server's locale, before the .PKGINFO: the server reads no further, and takes what has no name then
+    // for the folder of the whole repository.
+    (
+        "w",
+        r#"info own 1-1 any "$pkgbase" > .PKGINFO
+        perl -e '
+            local $/; open F, ".PKGINFO"; $info = <F>;
+            sub member {
+                my ($name, $type, $text) = @_;
+                my $header = pack "a100 a8 a8 a8 a12 a12 A8 a a100 a8 a247", $name, "0000644", "0000000", "0000000",
+                    sprintf("%011o", length $text), "00000000000", "", $type, "", "ustar\00000", "";
+                substr($header, 148, 7) = sprintf "%06o\0", unpack "%32C*", $header;
+                $header . $text . "\0" x (-length($text) % 512)
+            }
+            $path = "path=.\xed\xa0\xbd\xed\xb8\x80\n";
+            print member(".BUILDINFO", "0", "format = 2\n"), member("x", "x", (length($path) + 3) . " " . $path),
+                member(".x", "0", ""), member(".PKGINFO", "0", $info), "\0" x 1024
+        ' > "$PKGDEST/EDGE""#,
         "listing the archives",
     ),
     // Text with an honest archive in it to those who unpack whatever they find, and a tar to those who don't.
@@ -162,7 +182,7 @@ const ATTACKS: [(&str, &str, &str); 20] = [
 /// looked at in the same way on all of them.
 fn attacks() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
     let is_short = std::env::var("VIETER_TEST_ALONE").is_ok();
-    let of_each_kind = ["a", "c", "i3", "g", "h2", "uu", "many"];
+    let of_each_kind = ["a", "c", "i3", "g", "h2", "uu", "w", "many"];
     let those = ATTACKS.into_iter();
     those.filter(move |(name, _, _)| !is_short || of_each_kind.contains(name))
 }

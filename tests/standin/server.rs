@@ -542,12 +542,18 @@ impl State {
     fn file(&self, repo: &str, upload: &Path) -> io::Result<bool> {
         // As careless as the real one: of what is there twice, .PKGINFOs included, the last counts, and names and
         // architectures become paths as they are. Only the tests' own folder isn't left.
-        let info = Command::new("bsdtar")
-            .args(["-xOf"])
-            .arg(upload)
-            .arg(".PKGINFO")
-            .stderr(Stdio::null())
-            .output()?;
+        let read = |options: &str| {
+            let mut bsdtar = Command::new("bsdtar");
+            bsdtar.env("LC_ALL", "C").args([options]).arg(upload);
+            bsdtar.arg(".PKGINFO").stderr(Stdio::null()).output()
+        };
+        // A name that it can't read ends the archive to it. Without a name and an architecture, what it takes for the package's older
+        // version is the folder that all of them are in.
+        if !read("-xOqf")?.status.success() {
+            fs::remove_dir_all(self.dir.join(repo))?;
+            return Ok(false);
+        }
+        let info = read("-xOf")?;
         let info = String::from_utf8_lossy(&info.stdout).into_owned();
         let field = |key: &str| {
             let pairs = info
