@@ -40,7 +40,7 @@ pub fn of_pkgbuild(old: &str, new: &str) -> Option<Update> {
     let (old, new) = (lines(old), lines(new));
     let (from, to) = (version(&old)?, version(&new)?);
     let is_update = blanked(&old) == blanked(&new)
-        && !is_like_an_id(to.pkgver(), takes_apart(&new))
+        && !is_like_an_id(to.pkgver(), from.pkgver(), takes_apart(&new))
         && !uses_sums(&new);
     is_update.then_some(Update { from, to })
 }
@@ -166,9 +166,10 @@ fn unquoted(text: &str) -> Option<(&'static str, &str)> {
     Some((quote, text.strip_prefix(quote)?.strip_suffix(quote)?))
 }
 
-/// Whether a pkgver may be a commit's id, or have one in it: hosts give those of anybody's fork under the same URL, and Git takes four
-/// digits for one. It may stand there in pieces, which a recipe puts together; eight digits alone are a date.
-fn is_like_an_id(pkgver: &str, is_taken_apart: bool) -> bool {
+/// Whether a pkgver may be a commit's id, or have one in it, and its `old` one isn't like that: hosts give those of anybody's fork under the
+/// same URL, and Git takes four digits for one. It may stand there in pieces, which a recipe puts together; up to eight digits are a number, or
+/// a date, where they have been that.
+fn is_like_an_id(pkgver: &str, old: &str, is_taken_apart: bool) -> bool {
     let is_hex = |it: char| it.is_ascii_hexdigit();
     let has_letter = |run: &str| run.contains(|it: char| it.is_ascii_alphabetic());
     let is_id = |run: &str, least: usize| run.len() > 8 || (run.len() >= least && has_letter(run));
@@ -176,15 +177,22 @@ fn is_like_an_id(pkgver: &str, is_taken_apart: bool) -> bool {
     let mut pieces = whole.split(|it: char| !is_hex(it));
     let mut runs = pkgver.split(|it: char| !is_hex(it));
     let is_pieced = match is_taken_apart {
-        // Whatever stands between may be taken out; and what git-describe(1) prints ends with one, whatever stands before.
-        true => {
-            let all: String = pkgver.chars().filter(|it| is_hex(*it)).collect();
-            let mut behind_g = pkgver.split('g').skip(1);
-            is_id(&all, 4) || behind_g.any(|it| it.len() >= 4 && it.chars().take(4).all(is_hex))
-        }
+        // Whatever stands between may be taken out.
+        true => is_id(
+            &pkgver.chars().filter(|it| is_hex(*it)).collect::<String>(),
+            4,
+        ),
         false => pieces.any(|run| run.len() >= 7 && has_letter(run)),
     };
-    is_pieced || runs.any(|run| is_id(run, 4))
+    // What git-describe(1) prints ends with one, whatever stands before.
+    let mut behind_g = pkgver.split('g').skip(1);
+    let is_described = behind_g.any(|it| it.len() >= 4 && it.chars().take(4).all(is_hex));
+    let has_number = |version: &str| {
+        let mut numbers = version.split(|it: char| !it.is_ascii_digit());
+        numbers.any(|it| it.len() >= 4 && (is_taken_apart || it == version))
+    };
+    let is_number = has_number(pkgver) && !has_number(old);
+    is_pieced || is_described || is_number || runs.any(|run| is_id(run, 4))
 }
 
 /// Whether a recipe cuts, or replaces, in the values of variables (bash(1), "Parameter Expansion"), or has commands that may.
@@ -308,6 +316,8 @@ mod tests {
             ("pkgver=1.0", "pkgver=1.1~"),
             ("pkgver=1.0", "pkgver=99abcde"),
             ("pkgver=1.0", "pkgver=999999999"),
+            ("pkgver=1.0", "pkgver=4567"),
+            ("pkgver=1.0", "pkgver=g40190620"),
             ("pkgver=1.0", "pkgver=9abc4d"),
             ("pkgver=1.0", "pkgver=20260102.g1a2b3c"),
             ("pkgver=1.0", "pkgver=9.abc_def_012"),
@@ -404,6 +414,7 @@ mod tests {
             ("12345678r87654321", false),
             ("1.1_0_g42315709", false),
             ("1.1_0_g1234", false),
+            ("1.4567", false),
             ("9.7p1", true),
             ("1.1", true),
         ] {
