@@ -82,7 +82,7 @@ fn runs(engine: &Engine, shard: Option<Shard>) -> Result<String> {
         Err(error) if error.kind == Kind::Busy => return Ok(error.to_string()),
         other => other?,
     }
-    let containers = engine.labelled_containers()?;
+    let containers = lock::running(engine)?;
     let is_excluded = lock::excluding(&containers, shard).is_some();
     let held = lock::held(&containers);
     let names: Vec<&str> = held.iter().map(|it| lock::called(it)).collect();

@@ -4,8 +4,8 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::docker::types::{ContainerInspect, ContainerSummary};
-use crate::docker::{Container, Engine, ImageRef, Labels, RUN_LABEL};
+use crate::docker::types::ContainerSummary;
+use crate::docker::{Container, Engine, ImageRef, RUN_LABEL};
 use crate::error::{Error, Kind, Result};
 use crate::http::Deadline;
 use crate::image::PREPARATION;
@@ -113,7 +113,7 @@ fn clear(engine: &Engine, name: &str, by: Deadline, start: Duration) -> Result<b
         return Ok(false);
     };
     if by.has_passed() {
-        return Err(busy(name, &other.id, other.config.labels.as_ref()));
+        return Err(busy(name, &other));
     }
     log::info!("waiting for the container {name} of another run to go");
     let gone = engine.wait_removed(&other.id, Deadline::after(start));
@@ -122,9 +122,7 @@ fn clear(engine: &Engine, name: &str, by: Deadline, start: Duration) -> Result<b
     }
     // It may have been started meanwhile.
     match found(engine, name)? {
-        Some(now) if now.id == other.id && !now.state.running => {
-            engine.remove_container(&now.id)?
-        }
+        Some(now) if now.id == other.id && !now.is_running() => engine.remove_container(&now.id)?,
         _ => thread::sleep(PAUSE),
     }
     Ok(true)
@@ -138,7 +136,18 @@ fn clear(engine: &Engine, name: &str, by: Deadline, start: Duration) -> Result<b
 pub fn must_be_free(engine: &Engine, shard: Option<Shard>) -> Result<()> {
     let (name, by) = (name(shard), Deadline::after(START));
     while clear(engine, &name, by, START)? {}
-    must_be_alone(engine, shard).map(drop)
+    // What is only created may be a killed run's. It counts when ours is beside it, by whose age its own is told.
+    alone(engine, shard, running).map(drop)
+}
+
+/// The containers that bear our label, and run.
+///
+/// # Errors
+/// Those of the engine.
+pub fn running(engine: &Engine) -> Result<Vec<ContainerSummary>> {
+    let mut containers = engine.labelled_containers()?;
+    containers.retain(ContainerSummary::is_running);
+    Ok(containers)
 }
 
 /// Gives the containers that bear our label, once no run that can't be beside this one is among them: one of the whole list beside a
@@ -148,9 +157,17 @@ pub fn must_be_free(engine: &Engine, shard: Option<Shard>) -> Result<()> {
 /// # Errors
 /// [`Kind::Busy`]; those of the engine.
 pub fn must_be_alone(engine: &Engine, shard: Option<Shard>) -> Result<Vec<ContainerSummary>> {
+    alone(engine, shard, Engine::labelled_containers)
+}
+
+fn alone(
+    engine: &Engine,
+    shard: Option<Shard>,
+    list: fn(&Engine) -> Result<Vec<ContainerSummary>>,
+) -> Result<Vec<ContainerSummary>> {
     let advice = "a run of the whole list has an engine to itself, and shards are of one whole";
     loop {
-        let containers = engine.labelled_containers()?;
+        let containers = list(engine)?;
         let Some(other) = excluding(&containers, shard) else {
             return Ok(containers);
         };
@@ -161,7 +178,7 @@ pub fn must_be_alone(engine: &Engine, shard: Option<Shard>) -> Result<Vec<Contai
         };
         let gone = engine.wait_removed(&other.id, Deadline::after(patience));
         if gone.is_err() {
-            let busy = busy(called(other), &other.id, other.labels.as_ref());
+            let busy = busy(called(other), other);
             return Err(busy.advise(advice));
         }
     }
@@ -196,19 +213,17 @@ pub fn must_be_held(lock: &Container) -> Result<()> {
 pub fn refuse_if_on(engine: &Engine, shard: Option<Shard>) -> Result<()> {
     let name = name(shard);
     match found(engine, &name)? {
-        Some(other) if other.state.running => {
-            Err(busy(&name, &other.id, other.config.labels.as_ref()))
-        }
+        Some(other) if other.is_running() => Err(busy(&name, &other)),
         _ => Ok(()),
     }
 }
 
 /// The container of this name, if there is one; it has to be a run's.
-fn found(engine: &Engine, name: &str) -> Result<Option<ContainerInspect>> {
-    let Some(found) = engine.inspect_container(name, Deadline::after(PATIENCE))? else {
+fn found(engine: &Engine, name: &str) -> Result<Option<ContainerSummary>> {
+    let Some(found) = engine.container_named(name)? else {
         return Ok(None);
     };
-    let is_ours = match &found.config.labels {
+    let is_ours = match &found.labels {
         Some(labels) if labels.contains_key(RUN_LABEL) => {
             !is_inherited(engine, labels, &found.image)?
         }
@@ -223,10 +238,10 @@ fn found(engine: &Engine, name: &str) -> Result<Option<ContainerInspect>> {
 }
 
 /// That a run holds its lock.
-fn busy(name: &str, id: &str, labels: Option<&Labels>) -> Error {
-    let run = labels.and_then(|it| it.get(RUN_LABEL));
+fn busy(name: &str, other: &ContainerSummary) -> Error {
+    let run = other.labels.as_ref().and_then(|it| it.get(RUN_LABEL));
     let run = run.map_or("", String::as_str);
-    let lock = format!("the container {name} ({})", short(id));
+    let lock = format!("the container {name} ({})", short(&other.id));
     let busy = format!("another run ({run}) is using this engine: {lock}");
     let advice = "wait until that run has ended, or end its process; if there is none (an engine that keeps containers over its restart, \
         a proxy that keeps connections), remove the container";

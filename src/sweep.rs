@@ -94,7 +94,8 @@ fn names_to_go(engine: &Engine, id: String, mut names: Vec<String>) -> Vec<Strin
     names.retain(|name| !name.starts_with("<none>"));
     if names.is_empty() {
         let is_ours = || match engine.image(&id)? {
-            Some(image) => is_ours(engine, &image),
+            // Another shard may have named it by now.
+            Some(image) => Ok(is_nameless(&image) && is_ours(engine, &image)?),
             None => Ok(false),
         };
         return match is_ours().inspect_err(say_what_stays) {

@@ -78,7 +78,11 @@ impl Engine {
         let soon = Deadline::after(PATIENCE);
         let answer = succeeded(client.send(Method::GET, "/version", &[], (), soon));
         let advice = "does it run, is this user in the group docker, or whichever owns the socket? see --docker-host and DOCKER_HOST";
-        let version: Version = answer.map_err(|error| error.advise(advice))?.json()?;
+        let advised = |error: Error| match error.kind {
+            Kind::NoAnswer => error.advise(advice),
+            _ => error,
+        };
+        let version: Version = answer.map_err(advised)?.json()?;
         let api = agree(&version).map_err(|why| Error::unusable(&client.name, why))?;
         let own = version.own_version();
         let name = format!("{} (version {own}, API {api})", client.name);
@@ -192,12 +196,13 @@ impl Engine {
         self.post(&path, self.soon(by))?.read().map(drop)
     }
 
-    /// What a container is doing, by its name or its id; `None` if there is none (`GET /containers/{id}/json`).
+    /// What a container is doing; `None` if there is none (`GET /containers/{id}/json`). Docker answers when nobody reads an archive of
+    /// it any more.
     ///
     /// # Errors
     /// Those of the request, except 404.
-    pub fn inspect_container(&self, name: &str, by: Deadline) -> Result<Option<ContainerInspect>> {
-        match unless(404, self.get(&format!("/containers/{name}/json"), by)) {
+    pub fn inspect_container(&self, id: &str, by: Deadline) -> Result<Option<ContainerInspect>> {
+        match unless(404, self.get(&format!("/containers/{id}/json"), by)) {
             // Podman's word of one that is just going.
             Err(error) if error.to_string().ends_with(": no such container") => Ok(None),
             found => found,
@@ -237,7 +242,21 @@ impl Engine {
     /// # Errors
     /// Those of the request.
     pub fn labelled_containers(&self) -> Result<Vec<ContainerSummary>> {
-        let path = format!("/containers/json?all=1&filters={}", filters([OURS]));
+        self.containers(OURS)
+    }
+
+    /// The container of this name, running or not, whatever is read of it (`GET /containers/json`).
+    ///
+    /// # Errors
+    /// Those of the request.
+    pub fn container_named(&self, name: &str) -> Result<Option<ContainerSummary>> {
+        // Some engines put a slash before it.
+        let exactly = format!("^/?{name}$");
+        Ok(self.containers(("name", &[&exactly]))?.pop())
+    }
+
+    fn containers(&self, filter: (&str, &[&str])) -> Result<Vec<ContainerSummary>> {
+        let path = format!("/containers/json?all=1&filters={}", filters([filter]));
         self.get(&path, Deadline::after(PATIENCE))
     }
 
@@ -301,8 +320,12 @@ impl Engine {
         let path = format!("/containers/{id}/archive?path={}", encode(path));
         let headers = [("Content-Type", "application/x-tar")];
         let body = SendBody::from_reader(tar);
-        let answer = self.send(Method::PUT, &path, &headers, body, by)?;
-        answer.read().map(drop)
+        let answer = self.send(Method::PUT, &path, &headers, body, by);
+        // What is wrong with the stream is no silence of the engine's.
+        if answer.is_err() && !by.has_passed() {
+            self.is_silent.store(false, Ordering::Relaxed);
+        }
+        answer?.read().map(drop)
     }
 
     /// Prepares an exec in a container, and gives the exec's id (`POST /containers/{id}/exec`).

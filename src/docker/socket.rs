@@ -48,8 +48,11 @@ impl Transport for Socket {
             .set_write_timeout(timeout.not_zero().map(|left| *left))?;
         let output = self.buffers.output();
         let output = output.get(..amount).unwrap_or(output);
-        let written = self.stream.write_all(output);
-        written.map_err(|error| timed_out(error, timeout))
+        match self.stream.write_all(output) {
+            // Whoever has hung up may have said why: that is there still, and is read next.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            written => written.map_err(|error| timed_out(error, timeout)),
+        }
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {

@@ -201,14 +201,8 @@ pub struct Created {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ContainerInspect {
-    /// Its id, if it was asked for by its name.
-    pub id: String,
     /// What it does.
     pub state: ContainerState,
-    /// The id of the image that it was made of.
-    pub image: String,
-    /// What it was made with.
-    pub config: InspectedConfig,
 }
 
 /// `GET /images/{name}/json`.
@@ -226,7 +220,7 @@ pub struct ImageInspect {
     /// What was said when it was committed.
     pub comment: Option<String>,
     /// What containers of it get.
-    pub config: Option<InspectedConfig>,
+    pub config: Option<ImageConfig>,
     /// What it is made of.
     #[serde(rename = "RootFS")]
     pub root_fs: Option<RootFs>,
@@ -275,11 +269,11 @@ pub struct ContainerState {
     pub running: bool,
 }
 
-/// In a [`ContainerInspect`] or an [`ImageInspect`].
+/// In an [`ImageInspect`].
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct InspectedConfig {
-    /// A container's own and its image's, or an image's.
+pub struct ImageConfig {
+    /// Its labels.
     pub labels: Option<Labels>,
 }
 
@@ -300,6 +294,13 @@ pub struct ContainerSummary {
     pub state: String,
     /// When it was made, in seconds since 1970.
     pub created: u64,
+}
+
+impl ContainerSummary {
+    /// Whether its first process runs, or is paused.
+    pub fn is_running(&self) -> bool {
+        matches!(self.state.as_str(), "running" | "paused" | "restarting")
+    }
 }
 
 /// One of `GET /images/json`.

@@ -14,10 +14,12 @@ use vieter::http::encode;
 
 use crate::cron::socket_volume;
 use crate::proxy::{Act, Proxy};
+use crate::standin::Then;
 use crate::util::{
-    BASE_IMAGE, Lines, Run, World, assert_gone, assert_nothing_left, assert_swept_by_the_next_run,
-    call_of, end_of, left_behind, peak, run, trivial,
+    BASE_IMAGE, Background, Lines, Run, World, assert_gone, assert_nothing_left,
+    assert_swept_by_the_next_run, call_of, end_of, left_behind, peak, run, trivial,
 };
+use crate::wild::pkgbuild;
 
 /// Of the exec that runs makepkg, in `scripts/makepkg.sh`.
 pub const MAKEPKG: &str = "Runs makepkg as Arch";
@@ -38,6 +40,10 @@ pub fn is(text: &str, needles: &[&str]) -> bool {
     needles.iter().all(|it| text.contains(it))
 }
 
+/// Whether there is a container of a name; and which bear our label.
+pub const NAMED: &[&str] = &["GET", "/containers/json?", "%22name%22"];
+pub const LABELLED: &[&str] = &["GET", "/containers/json?", "%22label%22"];
+
 #[test]
 fn what_the_engine_refuses_before_the_first_repository_ends_the_run() {
     let world = World::new();
@@ -46,8 +52,8 @@ fn what_the_engine_refuses_before_the_first_repository_ends_the_run() {
         &["GET", "/version"][..],
         &["GET", "/info"],
         &["/images/"],
-        &["GET", "/containers/vieter-build/json"],
-        &["GET", "/containers/json?all="],
+        NAMED,
+        LABELLED,
         &["POST", "/containers/create"],
         &["POST", "/attach?"],
         &["POST", "/containers/", "/start"],
@@ -58,10 +64,8 @@ fn what_the_engine_refuses_before_the_first_repository_ends_the_run() {
     ] {
         for status in [404, 409, 500] {
             eprintln!("--- {needles:?}: {status}");
-            // There is no lock, or the last engine has lost it; and all the commits are the same.
-            if is("GET /containers/vieter-build/json", needles) && status == 404
-                || is("POST /commit?", needles) && status != 409
-            {
+            // All the commits are the same.
+            if is("POST /commit?", needles) && status != 409 {
                 continue;
             }
             let proxy = Proxy::start(&world, move |text| match is(text, needles) {
@@ -74,13 +78,8 @@ fn what_the_engine_refuses_before_the_first_repository_ends_the_run() {
                 .exits(if is_busy { 4 } else { 3 })
                 .says(&format!("answered {status}: as the proxy says"));
             // Once the list is known, what isn't reached is told.
-            let first = [
-                "GET /version",
-                "GET /info",
-                "GET /containers/vieter-build/json",
-                "GET /containers/json?all=",
-            ];
-            let is_before_the_list = first.iter().any(|it| is(it, needles));
+            let first = [&["GET", "/version"][..], &["GET", "/info"], NAMED, LABELLED];
+            let is_before_the_list = first.contains(&needles);
             if !is_busy && !is_before_the_list {
                 run.reports("not built   git://")
                     .reports("0 built, 0 up to date, 0 failed, 1 not built");
@@ -147,9 +146,8 @@ fn what_cannot_be_cleaned_up_is_a_warning_and_left_to_the_next_run() {
         let (mut lists, mut looks) = (0, 0);
         let proxy = Proxy::start(&world, move |text| {
             let line = text.lines().next().unwrap();
-            let is_list = is(line, &["GET", "/containers/json?all="]);
-            let is_look =
-                is(line, &["GET", "/containers/", "/json HTTP"]) && !is(line, &["/vieter-build"]);
+            let is_list = is(line, LABELLED);
+            let is_look = is(line, &["GET", "/containers/", "/json HTTP"]);
             lists += u32::from(is_list);
             looks += u32::from(is_look);
             let is_it = line.starts_with("DELETE")
@@ -504,6 +502,46 @@ fn settings_that_makepkg_could_not_read_are_noticed_at_the_start() {
             .says("makepkg can't read /etc/makepkg.conf");
         assert_nothing_left();
     }
+}
+
+/// A package whose archive is larger than what any buffer takes.
+fn large() -> String {
+    let noise = "package() { install -d \"$pkgdir/usr\"; head -c 20000000 /dev/urandom > \"$pkgdir/usr/noise\"; }";
+    pkgbuild("large", noise)
+}
+
+#[test]
+fn what_an_engine_says_before_it_has_taken_all_is_heard() {
+    let world = World::new();
+    world.package("large", &large());
+    world.package("next", &trivial("next"));
+    let mut is_first = true;
+    let proxy = Proxy::start(&world, move |text| {
+        match is(text, &["PUT", "/archive?"]) && std::mem::take(&mut is_first) {
+            true => Act::Refuse(500),
+            false => Act::Pass,
+        }
+    });
+    build_behind(&proxy, &world, &[])
+        .exits(1)
+        .says("answered 500: as the proxy says")
+        .reports("failed      large 1-1  at publish  ")
+        .reports("built       next 1.0-1  ");
+    assert_nothing_left();
+}
+
+#[test]
+fn who_has_an_engine_is_told_while_an_archive_is_read_from_it() {
+    let world = World::new();
+    world.package("large", &large());
+    // Docker answers nobody who asks what a container does until that has ended.
+    let upload = "POST /bur/publish";
+    world.server.fault_for(upload, "", Then::Hang, 0, 1);
+    let uploading = Background::start(&mut world.vieter());
+    world.server.wait_for(upload);
+    world.build(&[]).exits(4).says("is using this engine");
+    uploading.kill();
+    world.build(&[]).exits(0).reports("built       large 1-1  ");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::engine_faults::{CLONE, MAKEPKG, is};
 use crate::proxy::{Act, Proxy};
 use crate::util::{
     BASE_IMAGE, Background, World, assert_gone, assert_nothing_left, docker, end_of, hold_the_lock,
-    left_behind, trivial,
+    left_behind, run, trivial,
 };
 
 /// How a run ended that got a signal.
@@ -169,6 +169,21 @@ fn a_lock_that_nobody_holds_is_cleared_away() {
         world.build(args).exits(0);
         assert_nothing_left();
     }
+    // One of another whole is nobody's who is on.
+    let of_another = "vieter-build-2-of-5";
+    docker(&[
+        "create",
+        "--name",
+        of_another,
+        "--label",
+        "vieter.run=dead",
+        &BASE_IMAGE,
+    ]);
+    let mut check = world.vieter_for("check");
+    run(&mut check)
+        .exits(0)
+        .reports("run           ok      none is on");
+    docker(&["rm", of_another]);
 }
 
 #[test]

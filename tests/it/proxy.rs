@@ -19,6 +19,8 @@ pub enum Act {
     Pass,
     /// The proxy does, with this status.
     Answer(u16),
+    /// The proxy does, with this status, and reads no further.
+    Refuse(u16),
     /// The proxy does, with this JSON.
     Say(&'static str),
     /// The proxy does, with these bytes, and once more of the second ones until nobody takes them.
@@ -172,9 +174,9 @@ fn serve(client: UnixStream, state: &Mutex<State>) -> Option<()> {
     let mut client = client;
     let is_left_open = matches!(act, Act::Hang | Act::Hold);
     match act {
-        Act::Answer(status) => {
-            // What isn't read would break the connection.
-            if line.starts_with("PUT") {
+        Act::Answer(status) | Act::Refuse(status) => {
+            // What isn't read breaks the connection.
+            if matches!(act, Act::Answer(_)) && line.starts_with("PUT") {
                 let mut sent = vec![];
                 while !sent.ends_with(b"0\r\n\r\n") {
                     sent.extend(reader.by_ref().bytes().next()?);

@@ -7,6 +7,7 @@ use std::sync::mpsc::channel;
 use vieter::owners::Key;
 use vieter::shard::Shard;
 
+use crate::engine_faults::{LABELLED, is};
 use crate::proxy::{Act, Proxy};
 use crate::util::*;
 
@@ -192,9 +193,10 @@ fn of_two_that_begin_at_once_and_cannot_be_beside_each_other_one_gives_way() {
         let (go, wait_for_go) = channel::<()>();
         let mut looks = 0;
         let proxy = Proxy::start(&world, move |text| {
-            looks += u32::from(text.contains("/containers/json?"));
+            let is_look = is(text, LABELLED);
+            looks += u32::from(is_look);
             // The first was before it had one.
-            if text.contains("/containers/json?") && looks == 2 {
+            if is_look && looks == 2 {
                 has_its_lock.send(()).unwrap();
                 wait_for_go.recv().unwrap();
             }
