@@ -32,8 +32,6 @@ pub enum Kind {
     NoAnswer,
     /// The other side's certificate was refused: nobody knows who has issued it.
     UnknownIssuer,
-    /// It was refused for another reason, or there is none.
-    Tls,
     /// An HTTP answer other than the ones that count as success.
     Status(u16),
     /// Another container has the name that this one was to have.

@@ -90,7 +90,7 @@ impl Client {
     /// Sends one request for a path with its query, encoded; `by` holds for the reading of the answer's body too.
     ///
     /// # Errors
-    /// [`Kind::NoAnswer`], [`Kind::UnknownIssuer`] and [`Kind::Tls`]. Any status is an answer.
+    /// [`Kind::NoAnswer`], [`Kind::UnknownIssuer`] and [`Kind::Unusable`]. Any status is an answer.
     pub fn send(
         &self,
         method: Method,
@@ -222,9 +222,8 @@ fn no_answer(what: &str, error: &ureq::Error) -> Error {
     };
     let kind = match error {
         _ if why.contains("invalid peer certificate: UnknownIssuer") => Kind::UnknownIssuer,
-        _ if why.contains("invalid peer certificate") => Kind::Tls,
-        ureq::Error::Tls(_) => Kind::Tls,
-        ureq::Error::BadUri(_) | ureq::Error::Http(_) => Kind::Unusable,
+        _ if why.contains("invalid peer certificate") => Kind::Unusable,
+        ureq::Error::Tls(_) | ureq::Error::BadUri(_) | ureq::Error::Http(_) => Kind::Unusable,
         ureq::Error::BodyExceedsLimit(_) => Kind::Unusable,
         _ => Kind::NoAnswer,
     };

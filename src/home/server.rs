@@ -13,8 +13,10 @@ use crate::retry::{A_FEW, Tries, WHILE_THERE_IS_TIME, retry};
 use crate::server::{Server, refused};
 use crate::words::{Arch, RepoName};
 
-/// How long the server may take for one answer to a `HEAD`, and for one database, if there is that much time at all.
+/// How long the server may take for one answer to a `HEAD`, one that is away for the same, and for one database, if there is that much time at
+/// all.
 const PATIENCE: Duration = Duration::from_secs(20);
+const LAST_PATIENCE: Duration = Duration::from_secs(3);
 const DATABASE: Duration = Duration::from_secs(30);
 
 /// How long it may take for a build's log.
@@ -43,12 +45,21 @@ impl Shelf<'_> {
     /// No answer, any but 200 and 404.
     pub fn has(&self, what: &str, tries: Tries) -> Result<bool> {
         let (path, by) = (self.path(what), tries.by);
+        let patience = match self.server.is_away() {
+            true => LAST_PATIENCE,
+            false => PATIENCE,
+        };
         let has = retry(tries, || {
-            let answer = self.server.head(&path, by.within(PATIENCE))?;
-            Ok(found(answer)?.is_some())
+            let answer = self.server.head(&path, by.within(patience))?;
+            match answer.status() {
+                // It bears no key that could be wrong.
+                401 | 403 => Err(answer.refused()),
+                _ => Ok(found(answer)?.is_some()),
+            }
         });
-        let no_answer = |error: &Error| error.kind == Kind::NoAnswer;
-        self.server.note(!has.as_ref().is_err_and(no_answer));
+        // A proxy may answer that nobody else does.
+        let is_silence = |it: &Error| matches!(it.kind, Kind::NoAnswer | Kind::Status(502..=504));
+        self.server.note(!has.as_ref().is_err_and(is_silence));
         has
     }
 
@@ -126,8 +137,8 @@ impl Shelf<'_> {
         let mut refusals = Tries::new(A_FEW, by);
         let mut faults = Tries::new(WHILE_THERE_IS_TIME, by);
         loop {
-            let mut bytes = open()?;
-            let error = match self.server.post(&path, &mut bytes, size, by) {
+            // It is open for this request alone: as long as it is, Docker answers nobody who asks about the container that it is read from.
+            let error = match self.server.post(&path, &mut open()?, size, by) {
                 Ok(answer) if answer.status() == 200 => return Ok(()),
                 Ok(answer) => refused(answer),
                 Err(error) => error,
@@ -150,11 +161,11 @@ impl Shelf<'_> {
                 return Ok(());
             }
             if let Some(error) = given_up {
-                let advice = "the server may have kept a part of it: publish it with --force";
-                return Err(if is_there {
-                    error.advise(advice)
-                } else {
-                    error
+                let may_have_begun = matches!(error.kind, Kind::NoAnswer | Kind::Status(500..));
+                return Err(match may_have_begun && !matches!(arrived, Ok(false)) {
+                    true => error
+                        .advise("the server may have kept a part of it: publish it with --force"),
+                    false => error,
                 });
             }
             arrived?;
