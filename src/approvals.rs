@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub struct Settings {
 pub struct Approvals {
     /// Where they are, and who makes them.
     pub settings: Settings,
-    commits: RefCell<HashMap<Key, Commit>>,
+    lines: RefCell<Lines>,
     /// What was approved as an update, since it was opened.
     updated: RefCell<HashSet<Key>>,
 }
@@ -65,7 +66,7 @@ impl Approvals {
             return Err(Error::unusable(what, "there is no such folder").advise(advice));
         }
         Ok(Approvals {
-            commits: RefCell::new(lines.commits),
+            lines: RefCell::new(lines),
             updated: RefCell::default(),
             settings,
         })
@@ -73,12 +74,12 @@ impl Approvals {
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.commits.borrow().len()
+        self.lines.borrow().begins.len()
     }
 
     /// The approved commit of an entry.
     pub fn find(&self, repo: &Repo) -> Option<Commit> {
-        self.commits.borrow().get(&Key::of(repo)).cloned()
+        self.lines.borrow().find(&Key::of(repo))
     }
 
     /// Notes that the newest commit of an entry is an update, and nothing else.
@@ -121,15 +122,18 @@ impl Approvals {
         let waiting = format!("{what}: waiting for who has locked its folder");
         lock(&folder, &waiting, Deadline::after(PATIENCE)).map_err(failed)?;
         let lines = Lines::read(&file)?;
-        let now = lines.commits.get(&key);
-        let is_as_judged = now == self.commits.borrow().get(&key) || now == Some(commit);
+        let now = lines.find(&key);
+        let is_as_judged = now == self.find(repo) || now.as_ref() == Some(commit);
         if by == By::Update && !is_as_judged {
             let why = "somebody has changed its line since this run began";
             return Err(Error::unusable(what, why));
         }
         let text = lines.with(&key, &line);
         replace(&file, |file| file.write_all(text.as_bytes())).map_err(failed)?;
-        self.commits.borrow_mut().insert(key, commit.clone());
+        // What somebody has changed of others meanwhile is for the next run.
+        let own = self.lines.borrow().with(&key, &line);
+        let own = Lines::of(own).map_err(|(_, why)| Error::unusable(&what, why))?;
+        self.lines.replace(own);
         Ok(())
     }
 }
@@ -152,10 +156,13 @@ fn folder_of(file: &Path) -> &Path {
     dir.unwrap_or(Path::new("."))
 }
 
-/// The file, line by line. What isn't an entry's stays as it is.
+/// The file, line by line. What isn't an entry's stays as it is. It is kept as text, in which a line is read when it is asked for: there may be
+/// thousands, and apart they would take three times as much memory.
 struct Lines {
     text: String,
-    commits: HashMap<Key, Commit>,
+    hasher: RandomState,
+    /// Where an entry's line begins, by the number that its key has.
+    begins: HashMap<u64, usize>,
 }
 
 impl Lines {
@@ -173,15 +180,29 @@ impl Lines {
     }
 
     fn of(text: String) -> Result<Lines, (usize, String)> {
-        let mut commits = HashMap::new();
-        for (line, number) in text.split_terminator('\n').zip(1..) {
-            if let Some((key, commit)) = parse(line).map_err(|why| (number, why))?
-                && commits.insert(key, commit).is_some()
+        let (hasher, mut begins) = (RandomState::new(), HashMap::new());
+        let mut begin = 0_usize;
+        for (line, number) in text.split_inclusive('\n').zip(1..) {
+            if let Some((key, _)) = parse(line).map_err(|why| (number, why))?
+                && begins.insert(hasher.hash_one(&key), begin).is_some()
             {
                 return Err((number, "its entry stands in another line, too".to_owned()));
             }
+            begin = begin.saturating_add(line.len());
         }
-        Ok(Lines { text, commits })
+        Ok(Lines {
+            text,
+            hasher,
+            begins,
+        })
+    }
+
+    /// What an entry's line approves.
+    fn find(&self, key: &Key) -> Option<Commit> {
+        let begin = self.begins.get(&self.hasher.hash_one(key))?;
+        let line = self.text.get(*begin..)?.split('\n').next()?;
+        let (its, commit) = parse(line).ok()??;
+        (its == *key).then_some(commit)
     }
 
     /// The text with an entry's line in the place of its last one, or where it is sorted.
@@ -189,7 +210,7 @@ impl Lines {
         // A carriage return at a line's end stays, too.
         let mut lines: Vec<&str> = self.text.split_terminator('\n').collect();
         let key_of = |line: &str| parse(line).ok().flatten().map(|(its, _)| its);
-        if self.commits.contains_key(key) {
+        if self.find(key).is_some() {
             let own = lines
                 .iter_mut()
                 .filter(|it| key_of(it).as_ref() == Some(key));
@@ -244,14 +265,16 @@ mod tests {
             A.to_uppercase()
         );
         let lines = Lines::of(text).unwrap();
-        assert_eq!(lines.commits[&key("https://a/x.git")].as_str(), A);
+        let approved = |key: &Key| lines.find(key).unwrap().to_string();
+        assert_eq!(approved(&key("https://a/x.git")), A);
         let other = Key {
             branch: "b#1=2".to_owned(),
             path: "p/q".to_owned(),
             ..key("https://b#c")
         };
-        assert_eq!(lines.commits[&other].as_str(), sum);
-        assert_eq!(lines.commits.len(), 2);
+        assert_eq!(approved(&other), sum);
+        assert_eq!(lines.find(&key("https://b#c")), None);
+        assert_eq!(lines.begins.len(), 2);
     }
 
     #[test]
@@ -360,7 +383,7 @@ mod tests {
                 scope.spawn(move || approve(format!("https://x/{number}")));
             }
         });
-        assert_eq!(Lines::read(&file).unwrap().commits.len(), 8);
+        assert_eq!(Lines::read(&file).unwrap().begins.len(), 8);
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Known {
         let started = Instant::now();
         let seen = &self.memory.find(repo)?;
         // Nothing is asked for what a container has to look at anyway.
-        let waiting = waiting(seen, base);
+        let waiting = waiting(repo, seen, base, sink, by);
         let is_known = seen.is_recent() && seen.sources.is_some();
         if waiting.is_none() && !is_known {
             return None;
@@ -116,10 +116,11 @@ impl Known {
         repo: &Repo,
         base: Option<&str>,
         commit: &str,
+        sink: &Sink,
         by: Deadline,
     ) -> Option<(Failure, Waits)> {
         let seen = &self.memory.find(repo)?;
-        let waiting = waiting(seen, base)?;
+        let waiting = waiting(repo, seen, base, sink, by)?;
         // Sources that can't be asked are no reason to try.
         let is_changed = self.is_unchanged(repo, seen, commit, by) == Some(false);
         (!is_changed).then(|| told(waiting))
@@ -146,10 +147,19 @@ impl Known {
     }
 }
 
-/// The failure that an entry waits after with this base image, if nothing else has changed.
-fn waiting<'s>(seen: &'s Seen, base: Option<&str>) -> Option<&'s Waiting> {
+/// The failure that an entry waits after with this base image, if nothing else has changed, and unless what failed is published: another
+/// run, which remembers for itself, may have built it.
+fn waiting<'s>(
+    repo: &Repo,
+    seen: &'s Seen,
+    base: Option<&str>,
+    sink: &Sink,
+    by: Deadline,
+) -> Option<&'s Waiting> {
     let base = base?;
-    seen.waiting.as_ref().filter(|it| it.holds(base))
+    let waiting = seen.waiting.as_ref().filter(|it| it.holds(base))?;
+    let is_published = matches!(is_published(repo, seen, sink, by), Ok(true));
+    (!is_published).then_some(waiting)
 }
 
 /// What is said of a failure that isn't tried again yet.

@@ -47,7 +47,6 @@ struct Text {
 /// What is remembered of an entry.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Seen {
-    entry: Key,
     /// What was looked at, or nothing if it has no commits.
     pub commit: String,
     /// The Git sources of a PKGBUILD with a `pkgver()`; `None` if they can't be known, so that a container has to look.
@@ -173,7 +172,7 @@ impl Memory {
         self.is_changed = true;
     }
 
-    /// What an entry is called in the file.
+    /// What an entry is called in the file, which [`owner`] takes apart.
     fn name(&self, repo: &Repo) -> String {
         let Key { url, branch, path } = Key::of(repo);
         format!("{}/{} {url} {branch} {path}", repo.publish_to, self.arch)
@@ -215,12 +214,13 @@ impl Memory {
         };
         let entries = self.text.entries.iter();
         let here = entries.filter(|(name, text)| name.starts_with(&place) && may_be_in(text.get()));
-        for seen in here.filter_map(|(_, text)| Seen::read(text)) {
-            let owner = &seen.entry;
+        for (called, text) in here {
+            let owner = &owner(called);
             if *owner != key
-                && let Some(name) = names.iter().find(|name| seen.has(name))
                 && listed.may_have(to, owner)
                 && !owners.have_read(to, owner)
+                && let Some(seen) = Seen::read(text)
+                && let Some(name) = names.iter().find(|name| seen.has(name))
             {
                 return Err(belongs_to(name, repo, &owner.name()));
             }
@@ -245,7 +245,6 @@ impl Memory {
             return;
         }
         let mut seen = found.unwrap_or_default();
-        seen.entry = Key::of(repo);
         // What it makes it makes, as far as is known, until it is read again, and it is let have the names.
         if !facts.names.is_empty() {
             seen.names.clone_from(&facts.names);
@@ -296,6 +295,17 @@ impl Memory {
         if let Err(error) = written {
             log::warn!("writing the state {}: {error}", path.display());
         }
+    }
+}
+
+/// Whose an entry of the file is, by what it is called there.
+fn owner(name: &str) -> Key {
+    let mut words = name.splitn(4, ' ').skip(1).map(str::to_owned);
+    let mut word = || words.next().unwrap_or_default();
+    Key {
+        url: word(),
+        branch: word(),
+        path: word(),
     }
 }
 

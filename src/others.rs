@@ -64,9 +64,14 @@ impl Others {
         log::info!(
             "waiting for what other shards publish: {count} lack dependencies, which fail after {minutes} minutes without a change: {names}"
         );
-        let repos = lacking.iter().map(|it| it.publish_to.clone()).collect();
         let database = |repo: &_| sink.database(repo, Deadline::after(LOOK));
-        self.wait(&repos, database, may_go_on)
+        self.wait(&places(lacking), database, may_go_on)
+    }
+
+    /// Whether the others have published something there since it was looked at last.
+    pub fn have_published(&mut self, lacking: &[&Repo], sink: &Sink) -> bool {
+        let database = |repo: &_| sink.database(repo, Deadline::after(LOOK));
+        self.has_changed(&places(lacking), &database)
     }
 
     /// Waits until the database of one of these repositories is another one than when it was looked at last, and tells whether it is
@@ -113,6 +118,11 @@ impl Others {
         }
         has_changed
     }
+}
+
+/// Where entries publish to.
+fn places(repos: &[&Repo]) -> HashSet<RepoName> {
+    repos.iter().map(|it| it.publish_to.clone()).collect()
 }
 
 #[cfg(test)]

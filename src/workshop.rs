@@ -101,6 +101,8 @@ impl<'e> Workshop<'e> {
             };
             self.own = Some(self.start(&image)?);
         }
+        // Whatever becomes of this: a second try in the same one would find nothing new.
+        self.is_used = true;
         let container = self.container();
         let has_news = image::update(container, settings, is_of_base)?;
         match &self.builder {

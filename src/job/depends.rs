@@ -33,7 +33,13 @@ impl Job<'_, '_> {
         self.needs_image_up_to_date()?;
         log::info!("installing {}", one_line(&missing, 500));
         self.add_repository(&missing).map_err(at(Step::Check))?;
-        let installed = self.install(&missing).map_err(|error| self.advised(error));
+        let was_reached = self.handover.reached.get(&self.task.repo.publish_to);
+        let failed = |error: Error| match was_reached {
+            // It may lack what is there: neither another entry nor another night's wait can help.
+            Some(false) => self.advised(error).of_kind(Kind::NoAnswer),
+            _ => self.advised(error),
+        };
+        let installed = self.install(&missing).map_err(failed);
         installed.map_err(at(Step::Dependencies))?;
         Ok(true)
     }

@@ -247,7 +247,9 @@ impl Job<'_, '_> {
         let commit = self.line.facts.commit.as_deref().unwrap_or_default();
         let Task { repo, known, .. } = self.task;
         let base = self.task.has_to_wait.then_some(self.builds.base);
-        let Some((failure, waits)) = known.still_waits(repo, base, commit, self.by) else {
+        let Some((failure, waits)) =
+            known.still_waits(repo, base, commit, self.builds.sink, self.by)
+        else {
             return Ok(());
         };
         if let Some(seen) = known.memory.find(repo) {

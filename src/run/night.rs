@@ -270,11 +270,11 @@ impl Night<'_> {
         let job::Settings { dry_run, force, .. } = self.settings.builds;
         let memory = &mut self.known.memory;
         memory.keep(line, self.workshop.base_of_builds(), force);
+        summary.add(line);
         // What took long is remembered at once.
         if !dry_run && !matches!(line.outcome, Outcome::UpToDate) {
             memory.save();
         }
-        summary.add(line);
         if !dry_run {
             sink(&self.home, &self.listed, &self.workshop).send_log(line);
         }
@@ -289,17 +289,20 @@ impl Night<'_> {
         }
     }
 
-    /// Waits until other shards, if there are any, have published what may be lacking. Nothing is waited for that is for entries alone
-    /// that have only waited in this run.
+    /// Waits until other shards, if there are any, have published what may be lacking. For entries that have only waited in this run
+    /// it doesn't, but tells whether they have.
     fn have_published(&self, others: &mut Option<Others>) -> Result<bool> {
-        let mut lacking = self.queue.lacking();
-        let were_tried = lacking.any(|(_, line)| line.facts.waits.is_none());
-        let Some(others) = others.as_mut().filter(|_| were_tried) else {
+        let Some(others) = others else {
             return Ok(false);
         };
+        let mut lacking = self.queue.lacking();
+        let were_tried = lacking.any(|(_, line)| line.facts.waits.is_none());
         let lacking: Vec<&Repo> = self.queue.lacking().map(|(due, _)| &*due.repo).collect();
         let sink = &sink(&self.home, &self.listed, &self.workshop);
-        others.publish_for(&lacking, sink, || lock::must_be_held(&self.workshop.lock))
+        match were_tried {
+            true => others.publish_for(&lacking, sink, || lock::must_be_held(&self.workshop.lock)),
+            false => Ok(others.have_published(&lacking, sink)),
+        }
     }
 
     /// Whether it was to build all that is on the list.

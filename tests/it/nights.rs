@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::http_git::HttpGit;
 use crate::proxy::{Act, Proxy, watched};
 use crate::util::*;
+use crate::wild::pkgbuild;
 
 /// A world with a Git server of HTTP, and a file for what is remembered.
 struct Nights {
@@ -338,6 +339,35 @@ fn what_lacked_a_dependency_on_another_night_is_tried_when_that_has_come_earlier
 }
 
 #[test]
+fn what_failed_waits_no_longer_than_until_another_run_has_published_it() {
+    let nights = Nights::new();
+    let url = nights.world.server.url();
+    let needy = pkgbuild("needy", &format!("build() {{ curl -sf {url}/go/on/now; }}"));
+    nights.package("needy", &needy);
+    let failed = "failed      needy 1-1  at build";
+    nights.night(&[]).exits(1).reports(&format!("{failed}  "));
+    nights
+        .night(&[])
+        .exits(1)
+        .reports(&format!("{failed}, less"));
+    // It remembers for itself, or nothing.
+    nights.world.server.put("go", "on", "now", "");
+    nights
+        .world
+        .build(&[])
+        .exits(0)
+        .reports("built       needy 1-1  ");
+    nights
+        .night(&[])
+        .exits(0)
+        .reports("up to date  needy 1-1  ");
+    // Which is known from now on.
+    let (night, asked) = nights.watched(&[]);
+    night.exits(0).reports("up to date  needy 1-1  ");
+    assert_eq!(count(&asked, CREATE), 1, "{asked:#?}");
+}
+
+#[test]
 fn a_state_that_is_lost_forged_or_of_another_list_does_no_harm() {
     let nights = Nights::new();
     nights.package("plain", &trivial("plain"));
@@ -420,16 +450,20 @@ fn ten_thousand_entries_that_are_remembered_take_less_than_twelve_mebibytes() {
     let peak_of = |entries: usize| {
         server.clear_list();
         let mut state = json!({"refreshed": remembered["refreshed"], "entries": {}});
+        let mut approved = String::new();
         for n in 0..entries {
             let url = format!("{}/git/some-package-{n:05}", server.url());
             nights.world.list(&url, "bur");
             let mut seen = seen.clone();
             seen["names"] = json!([format!("some-package-{n:05}")]);
             seen["pkgbase"] = seen["names"][0].clone();
-            seen["entry"]["url"] = json!(url);
+            let commit = seen["commit"].as_str().unwrap();
+            approved += &format!("{url} {commit}  # 2026-11-28 1.0-1\n");
             state["entries"][called.replace(&nights.git.url("plain"), &url)] = seen;
         }
         fs::write(&nights.state, state.to_string()).unwrap();
+        let approvals = nights.state.with_extension("approved");
+        fs::write(&approvals, approved).unwrap();
         let (pid, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU64::new(0)));
         let (its, highest) = (pid.clone(), most.clone());
         // The last requests come at the end.
@@ -445,6 +479,7 @@ fn ten_thousand_entries_that_are_remembered_take_less_than_twelve_mebibytes() {
         vieter
             .arg("--report")
             .arg(nights.state.with_extension("report"));
+        vieter.arg("--approved").arg(&approvals);
         let child = vieter
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
