@@ -1,7 +1,7 @@
 //! A file with all that was printed while one repository was built, for whoever reads it days later.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,20 +48,20 @@ impl BuildLog {
     /// Those of the file system.
     pub fn begin(dir: &Path, entry: &str, name: &str) -> Result<BuildLog> {
         let time = utc(since_1970()).replace(['-', ':'], "");
-        let path = free(dir, name, &time);
-        let open = || {
-            fs::create_dir_all(dir)?;
-            let mut options = OpenOptions::new();
-            options
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .open(&path)
+        let failed = |error: io::Error| {
+            Error::unusable(format!("writing a log in {}", dir.display()), error)
         };
-        let file = open().map_err(|error| {
-            Error::unusable(format!("writing the log {}", path.display()), error)
-        })?;
+        fs::create_dir_all(dir).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create_new(true);
+        let (path, file) = loop {
+            let path = free(dir, name, &time);
+            match options.open(&path) {
+                // Another run was a moment faster.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => (),
+                opened => break (path, opened.map_err(failed)?),
+            }
+        };
         let log = BuildLog(Arc::new(Mutex::new(Written {
             dir: dir.to_owned(),
             path,
@@ -165,7 +165,8 @@ impl Written {
         for found in fs::read_dir(&self.dir)? {
             let path = found?.path();
             let is_log = path.extension().is_some_and(|it| it == "log");
-            if is_log && File::open(&path).is_ok_and(|it| is_of(&self.entry, it)) {
+            if is_log && path.is_file() && File::open(&path).is_ok_and(|it| is_of(&self.entry, it))
+            {
                 logs.push((path.metadata()?.modified()?, path));
             }
         }

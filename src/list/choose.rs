@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::{Entry, Fields, List, SHOWN_URL, Settings};
 use crate::error::{Error, Kind, Result};
-use crate::text::one_line;
+use crate::text::{masked, one_line};
 use crate::words::Arch;
 
 /// How many names are suggested.
@@ -69,7 +69,7 @@ impl List {
         let mut names = BTreeSet::new();
         for entry in &self.entries {
             if let Entry::Repo(repo) = entry {
-                names.insert(last_part(&repo.url).to_owned());
+                names.insert(last_part(&masked(&repo.url)).to_owned());
                 names.insert(format!("{}/", repo.publish_to));
             }
         }
@@ -230,6 +230,8 @@ mod tests {
             both.contains("\"one\"") && both.contains("\"two\""),
             "{both}"
         );
+        let secret = choose("https://me:pw@host", &["x"]).unwrap_err();
+        assert!(secret.contains("nearest: ***@host"), "{secret}");
         let empty = choose("", &["yay"]).unwrap_err();
         assert!(!empty.contains("nearest"), "{empty}");
     }

@@ -185,7 +185,7 @@ fn page(pager: &str, text: &str) {
         pager.wait()
     });
     // The shell's word for one that isn't there is 127.
-    let is_shown = ended.is_ok_and(|it| it.code() != Some(127));
+    let is_shown = ended.is_ok_and(|it| it.success());
     if !is_shown {
         tell(text);
     }

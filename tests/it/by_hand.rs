@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::Value;
 use vieter::inbox::FOLDER;
@@ -196,6 +197,20 @@ fn a_report_is_whole_at_any_time_and_each_build_has_its_log() {
         .unwrap();
     let kept = world.dir.path().join("server/logs/1-x86_64-0");
     assert!(fs::read(kept).unwrap() == fs::read(own).unwrap());
+    // What came of an entry is told before its log is sent, which may take long.
+    world.server.clear_list();
+    world.package("told", &trivial("told"));
+    world.server.take_requests();
+    world.server.fault_for(logs_of, "", Then::Hang, 0, 1);
+    let mut sending = world.vieter();
+    sending.env("VIETER_LOG_DIR", &sent).stdout(Stdio::piped());
+    let mut sending = sending.spawn().unwrap();
+    world.server.wait_for(logs_of);
+    sending.kill().unwrap();
+    let output = sending.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.starts_with("built       told 1.0-1  "), "{told}");
+    run(&mut world.vieter()).exits(0);
     // What is up to date leaves none.
     assert_eq!(names().len(), 4);
     let told = report(&path);

@@ -151,6 +151,7 @@ fn a_database_that_is_none_is_told_and_nothing_is_lost() {
         .build_list(&lines, &["--force"])
         .exits(3)
         .says("raise pkgrel")
+        .reports("failed      keeper 1-1  at check  ")
         .reports("0 built, 0 up to date, 8 failed");
     let log: Vec<_> = run.stderr.lines().collect();
     for (repo, _, piece) in broken {
@@ -198,6 +199,12 @@ fn a_folder_that_cannot_be_written_to_is_told_at_the_start() {
         .reports("failed      any 1.0-1  at check  ")
         .says(&format!("writing to {repo}: Read-only file system"));
     assert_eq!(fs::read_dir(&repo).unwrap().count(), 0);
+    // A file system that has no locks.
+    let without = "set -- strace -f -qq -o /dev/null -e inject=flock:error=EOPNOTSUPP \"$@\"";
+    among_mounts(home.vieter().arg(&any), without, "")
+        .exits(3)
+        .says("locking ")
+        .says("--into (VIETER_INTO)");
 }
 
 #[test]
