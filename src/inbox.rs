@@ -7,7 +7,7 @@ use std::io::Read;
 use crate::docker::Container;
 use crate::error::{Error, Kind, Result};
 use crate::http::Deadline;
-use crate::sandbox::{ARCHIVES, EMPTY, OFFICIAL, Script};
+use crate::sandbox::{ARCHIVES, EMPTY, OFFICIAL, Script, WALK};
 use crate::tar::{Bounds, Carrier, Member, Members, Own, of_files};
 use crate::words::{PackageName, RepoName};
 
@@ -44,6 +44,8 @@ pub struct Listed {
     pub file: String,
     /// In bytes.
     pub size: u64,
+    /// How it is packed: the ending that makepkg gives what is packed so.
+    pub kind: String,
     /// The names in it that could be taken for its `.PKGINFO`, a line each.
     pub names: String,
     /// The text of that.
@@ -80,7 +82,7 @@ impl Inbox<'_> {
     pub fn list(&self, carried: Vec<Member>, sums: bool, by: Deadline) -> Result<Vec<Listed>> {
         let count = carried.len().to_string();
         let sums = if sums { "sums" } else { "" };
-        let printed = self.ask(&ARCHIVES, &[FOLDER, &count, sums], by)?;
+        let printed = self.ask(&ARCHIVES, &[FOLDER, &count, WALK, sums], by)?;
         let mut fields = printed.split_terminator('\0').map(str::to_owned);
         let mut listed = vec![];
         for (place, member) in carried.into_iter().enumerate() {
@@ -92,6 +94,7 @@ impl Inbox<'_> {
                 place,
                 file: file_name(&member).to_owned(),
                 size: member.size,
+                kind: field()?,
                 names: field()?,
                 pkginfo: field()?,
                 sha256: field()?,

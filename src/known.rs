@@ -47,7 +47,7 @@ impl Known {
     ) -> Option<Glance> {
         let started = Instant::now();
         let seen = &self.memory.find(repo)?;
-        // Nothing is asked for what a container has to look at anyway.
+        // Git servers aren't asked for what a container has to look at anyway.
         let waiting = waiting(repo, seen, base, sink, by);
         let is_known = seen.is_recent() && seen.sources.is_some();
         if waiting.is_none() && !is_known {

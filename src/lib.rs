@@ -49,5 +49,6 @@ pub mod replace;
 pub mod report;
 pub mod retry;
 pub mod screen;
+mod script;
 pub mod text;
 pub mod words;

@@ -273,11 +273,10 @@ pub fn held(containers: &[ContainerSummary]) -> Vec<&ContainerSummary> {
     // By the engine's clock: ours is among these as long as it is held.
     let newest = containers.iter().map(|it| it.created).max().unwrap_or(0);
     let is_held = |it: &&ContainerSummary| match it.state.as_str() {
-        "exited" | "dead" | "removing" | "stopped" => false,
         "created" | "configured" | "initialized" => {
             newest.saturating_sub(it.created) < SLOW_START.as_secs()
         }
-        _ => true,
+        _ => it.is_running(),
     };
     let locks = containers.iter().filter(|it| !called(it).is_empty());
     locks.filter(is_held).collect()

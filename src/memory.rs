@@ -175,6 +175,7 @@ impl Memory {
     /// What an entry is called in the file, which [`owner`] takes apart.
     fn name(&self, repo: &Repo) -> String {
         let Key { url, branch, path } = Key::of(repo);
+        let [url, branch] = [url, branch].map(|it| it.replace(' ', "\t"));
         format!("{}/{} {url} {branch} {path}", repo.publish_to, self.arch)
     }
 
@@ -300,12 +301,12 @@ impl Memory {
 
 /// Whose an entry of the file is, by what it is called there.
 fn owner(name: &str) -> Key {
-    let mut words = name.splitn(4, ' ').skip(1).map(str::to_owned);
+    let mut words = name.splitn(4, ' ').skip(1);
     let mut word = || words.next().unwrap_or_default();
     Key {
-        url: word(),
-        branch: word(),
-        path: word(),
+        url: word().replace('\t', " "),
+        branch: word().replace('\t', " "),
+        path: word().to_owned(),
     }
 }
 

@@ -68,10 +68,14 @@ impl Others {
         self.wait(&places(lacking), database, may_go_on)
     }
 
-    /// Whether the others have published something there since it was looked at last.
+    /// Whether the others have published something to where one of these entries publishes to, since somebody has looked.
     pub fn have_published(&mut self, lacking: &[&Repo], sink: &Sink) -> bool {
         let database = |repo: &_| sink.database(repo, Deadline::after(LOOK));
-        self.has_changed(&places(lacking), &database)
+        let seen = lacking.iter().copied();
+        let seen: Vec<_> = seen
+            .filter(|it| self.databases.contains_key(&it.publish_to))
+            .collect();
+        self.has_changed(&places(&seen), &database)
     }
 
     /// Waits until the database of one of these repositories is another one than when it was looked at last, and tells whether it is

@@ -5,6 +5,7 @@ use crate::docker::types::LogConfig;
 use crate::docker::{Command, Container, Engine, HostConfig, ImageRef};
 use crate::error::{Error, Result};
 use crate::http::Deadline;
+use crate::script::script;
 use crate::shard::Shard;
 use crate::words::RunId;
 
@@ -92,51 +93,53 @@ const fn builder(doing: &'static str, text: &'static str) -> Script {
 }
 
 /// Makes a mirror the only one.
-pub const MIRROR: Script = root("setting the mirror", include_str!("scripts/mirror.sh"));
+pub const MIRROR: Script = root("setting the mirror", script!("scripts/mirror.sh"));
 /// Makes the builder image's last changes.
-pub const SET_UP: Script = root("build user", include_str!("scripts/set-up.sh"));
+pub const SET_UP: Script = root("build user", script!("scripts/set-up.sh"));
 /// What makepkg makes of versions there.
-pub const CHECK_PKGVER: &str = include_str!("scripts/check-pkgver.sh");
+pub const CHECK_PKGVER: &str = script!("scripts/check-pkgver.sh");
+/// Perl, for [`ARCHIVES`].
+pub const WALK: &str = script!("scripts/walk.pl");
 /// Says what is installed.
-pub const PACKAGES: Script = root("listing the packages", include_str!("scripts/packages.sh"));
+pub const PACKAGES: Script = root("listing the packages", script!("scripts/packages.sh"));
 /// Says which pacman and makepkg there are.
-pub const MADE_OF: Script = checker("asking for versions", include_str!("scripts/made-of.sh"));
+pub const MADE_OF: Script = checker("asking for versions", script!("scripts/made-of.sh"));
 /// Reads the limits of a container.
-const LIMITS: Script = root("reading the limits", include_str!("scripts/limits.sh"));
+const LIMITS: Script = root("reading the limits", script!("scripts/limits.sh"));
 /// Empties the inbox.
-pub const EMPTY: Script = root("emptying the inbox", include_str!("scripts/empty.sh"));
+pub const EMPTY: Script = root("emptying the inbox", script!("scripts/empty.sh"));
 /// Makes a pacman repository known to pacman.
-pub const ADD_REPOSITORY: Script = root("pacman -Sy", include_str!("scripts/add-repository.sh"));
+pub const ADD_REPOSITORY: Script = root("pacman -Sy", script!("scripts/add-repository.sh"));
 /// Asks pacman which archives it would take.
-pub const WOULD_TAKE: Script = root("asking pacman", include_str!("scripts/would-take.sh"));
+pub const WOULD_TAKE: Script = root("asking pacman", script!("scripts/would-take.sh"));
 /// Brings a repository and reads its PKGBUILD.
-pub const CLONE_AND_READ: Script = builder("git clone", include_str!("scripts/clone.sh"));
+pub const CLONE_AND_READ: Script = builder("git clone", script!("scripts/clone.sh"));
 /// Lists what has changed.
-pub const FILES: Script = builder("git diff", include_str!("scripts/files.sh"));
+pub const FILES: Script = builder("git diff", script!("scripts/files.sh"));
 /// Shows what has changed.
-pub const SHOW: Script = builder("git diff", include_str!("scripts/show.sh"));
+pub const SHOW: Script = builder("git diff", script!("scripts/show.sh"));
 /// Reads a PKGBUILD.
-pub const READ: Script = builder("reading the PKGBUILD", include_str!("scripts/read.sh"));
+pub const READ: Script = builder("reading the PKGBUILD", script!("scripts/read.sh"));
 /// Imports keys.
-pub const IMPORT_KEYS: Script = builder("importing keys", include_str!("scripts/import-keys.sh"));
+pub const IMPORT_KEYS: Script = builder("importing keys", script!("scripts/import-keys.sh"));
 /// Runs a command where the PKGBUILD is.
-pub const IN_DIR: Script = builder("cd", include_str!("scripts/in-dir.sh"));
+pub const IN_DIR: Script = builder("cd", script!("scripts/in-dir.sh"));
 /// Runs makepkg.
-pub const MAKEPKG: Script = builder("makepkg", include_str!("scripts/makepkg.sh"));
+pub const MAKEPKG: Script = builder("makepkg", script!("scripts/makepkg.sh"));
 /// Looks for dependencies that aren't installed.
-pub const MISSING: Script = builder("pacman -T", include_str!("scripts/missing.sh"));
+pub const MISSING: Script = builder("pacman -T", script!("scripts/missing.sh"));
 /// Brings the history of a shallow clone.
-pub const DEEPEN: Script = builder("git fetch --unshallow", include_str!("scripts/deepen.sh"));
+pub const DEEPEN: Script = builder("git fetch --unshallow", script!("scripts/deepen.sh"));
 /// Ends and removes what a build has left.
-pub const TIDY: Script = builder("tidying up", include_str!("scripts/tidy.sh"));
+pub const TIDY: Script = builder("tidying up", script!("scripts/tidy.sh"));
 /// Looks into package archives.
-pub const ARCHIVES: Script = checker("listing the archives", include_str!("scripts/archives.sh"));
+pub const ARCHIVES: Script = checker("listing the archives", script!("scripts/archives.sh"));
 /// Asks which names are official.
-pub const OFFICIAL: Script = checker("asking pacman", include_str!("scripts/official.sh"));
+pub const OFFICIAL: Script = checker("asking pacman", script!("scripts/official.sh"));
 /// Unpacks a compressed database.
-pub const PLAIN: Script = checker("unpacking the database", include_str!("scripts/plain.sh"));
+pub const PLAIN: Script = checker("unpacking the database", script!("scripts/plain.sh"));
 /// Changes a database.
-pub const DATABASE: Script = checker("repo-add", include_str!("scripts/database.sh"));
+pub const DATABASE: Script = checker("repo-add", script!("scripts/database.sh"));
 
 impl Script {
     /// The command that runs it with these arguments, in its user's home.

@@ -15,6 +15,7 @@ use crate::build_log::BuildLog;
 use crate::error::{Error, Kind, Result};
 use crate::http::{Answer, Deadline};
 use crate::screen;
+use crate::script::script;
 use crate::text::{Output, one_line};
 use crate::words::RunId;
 
@@ -22,7 +23,7 @@ use crate::words::RunId;
 const MAX_CAPTURED: u64 = 1024 * 1024;
 
 /// Runs a command and prints [`END`] behind its data.
-const WITH_END: &str = include_str!("../scripts/with-end.sh");
+const WITH_END: &str = script!("../scripts/with-end.sh");
 
 /// What data ends with. The last one counts, as strangers may print it, too.
 const END: &[u8] = b"\0that was all\0";
@@ -34,7 +35,7 @@ const BEHIND: u64 = 300_000;
 /// and keep it from ending, or trace it; nor can root by becoming that user. It becomes that itself: with the
 /// API's `User`, old engines (20.10) leave root's execs without capabilities.
 const FIRST_PROCESS: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups sh -c";
-const FIRST_SCRIPT: &str = include_str!("../scripts/first.sh");
+const FIRST_SCRIPT: &str = script!("../scripts/first.sh");
 
 /// For messages.
 const TOO_MUCH: &str = "it prints more than 1 MiB";

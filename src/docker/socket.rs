@@ -50,7 +50,14 @@ impl Transport for Socket {
         let output = output.get(..amount).unwrap_or(output);
         match self.stream.write_all(output) {
             // Whoever has hung up may have said why: that is there still, and is read next.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+                ) =>
+            {
+                Ok(())
+            }
             written => written.map_err(|error| timed_out(error, timeout)),
         }
     }

@@ -299,7 +299,10 @@ pub struct ContainerSummary {
 impl ContainerSummary {
     /// Whether its first process runs, or is paused.
     pub fn is_running(&self) -> bool {
-        matches!(self.state.as_str(), "running" | "paused" | "restarting")
+        !matches!(
+            self.state.as_str(),
+            "created" | "configured" | "initialized" | "exited" | "dead" | "removing" | "stopped"
+        )
     }
 }
 

@@ -15,18 +15,18 @@ use std::rc::Rc;
 
 use crate::archive::Archive;
 use crate::docker::Container;
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use crate::http::Deadline;
 use crate::inbox::Inbox;
 use crate::list::{self, List, Repo};
 use crate::memory::Memory;
-use crate::owners::{Listed, Owners};
+use crate::owners::{Key, Listed, Owners};
 use crate::report::{Line, Outcome, Tried};
 use crate::server::{self as client, Server};
 use crate::text::one_line;
 use crate::words::{Arch, PackageName, RepoName, Version};
 
-use self::database::Database;
+use self::database::{Database, Package};
 pub use self::folder::Folder;
 
 /// Where a home is.
@@ -167,6 +167,22 @@ impl Sink<'_> {
         server::Shelf { server, repo, arch }
     }
 
+    /// Whether a package that is published is this entry's, as far as is known: a folder remembers whose each is; for a server, it is
+    /// if it has the same pkgbase.
+    ///
+    /// # Errors
+    /// A folder's records that can't be read.
+    pub fn is_own(&self, repo: &Repo, package: &Package, base: &PackageName) -> Result<bool> {
+        match self.home {
+            Home::Server(_) => Ok(package.base == base.as_str()),
+            Home::Folder(home) => {
+                let records = home.shelf(self, &repo.publish_to).records()?;
+                let record = records.packages.get(&package.name);
+                Ok(record.is_some_and(|it| it.entry == Key::of(repo)))
+            }
+        }
+    }
+
     /// Whether a version of each of these packages is published.
     ///
     /// # Errors
@@ -182,7 +198,7 @@ impl Sink<'_> {
             let has = match self.home {
                 Home::Server(home) => {
                     let shelf = self.on_server(home, repo);
-                    shelf.has(&format!("{name}-{version}"), shelf.tries(by))?
+                    shelf.has(&shelf.called(name, version)?, shelf.tries(by))?
                 }
                 Home::Folder(home) => home.shelf(self, repo).has(name, version, by)?,
             };
@@ -316,7 +332,7 @@ impl Sink<'_> {
         {
             let (times, is_built) = (line.facts.times, line.failure().is_none());
             let sent = server::send_log(server, target, self.arch, times, is_built, log);
-            server.note(!matches!(&sent, Err(error) if error.kind == Kind::NoAnswer));
+            server.note(!sent.as_ref().is_err_and(server::is_silence));
             if let Err(error) = sent {
                 log::warn!("sending the log of {}: {error}", line.url);
             }

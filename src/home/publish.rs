@@ -15,10 +15,15 @@ use super::{Gone, Source};
 use crate::archive::Archive;
 use crate::error::{Error, Result};
 use crate::http::Deadline;
+use crate::owners::Key;
 use crate::words::PackageName;
 
 /// How long it may take to change a database.
 const CHANGING: Duration = Duration::from_secs(600);
+
+/// The most packages of one entry that a repository has, of those that it doesn't make any more, too: pacman's tools have bounds of their
+/// own, and names may come new every night.
+const MAX_OF_ENTRY: usize = 1000;
 
 /// Publishes archives, all of them or none, but for those that are there already, unless that is forced. Gives those that it has.
 ///
@@ -48,6 +53,16 @@ pub fn publish<'a>(
     }
     if missing.is_empty() {
         return Ok(missing);
+    }
+    let key = Key::of(source.repo);
+    let is_missing = |name: &str| missing.iter().any(|it| it.name.as_str() == name);
+    let own = records.packages.iter();
+    let own = own.filter(|(name, it)| it.entry == key && !is_missing(name));
+    if own.count().saturating_add(missing.len()) > MAX_OF_ENTRY {
+        let what = format!("what {} has in the folder", key.name());
+        let why = format!("with these it would have over {MAX_OF_ENTRY} packages");
+        let advice = "--prune removes what it doesn't make any more";
+        return Err(Error::unusable(what, why).advise(advice));
     }
     let staging = Staging::new(&shelf.dir, shelf.folder.0.sign_command.as_deref())?;
     for archive in &missing {

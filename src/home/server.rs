@@ -11,7 +11,11 @@ use crate::http::{Answer, Deadline, encode};
 use crate::inbox::Inbox;
 use crate::retry::{A_FEW, Tries, WHILE_THERE_IS_TIME, retry};
 use crate::server::{Server, refused};
-use crate::words::{Arch, RepoName};
+use crate::words::{Arch, PackageName, RepoName, Version};
+
+/// What these servers read, by how it is packed, and how much of it: what is longer, or packed by others, is another archive to them, or none.
+const KINDS: [&str; 4] = ["", ".gz", ".xz", ".zst"];
+const MAX_SIZE: u64 = i32::MAX as u64;
 
 /// How long the server may take for one answer to a `HEAD`, one that is away for the same, and for one database, if there is that much time at
 /// all.
@@ -45,27 +49,61 @@ impl Shelf<'_> {
     /// No answer, any but 200 and 404.
     pub fn has(&self, what: &str, tries: Tries) -> Result<bool> {
         let (path, by) = (self.path(what), tries.by);
-        let patience = match self.server.is_away() {
-            true => LAST_PATIENCE,
-            false => PATIENCE,
-        };
         let has = retry(tries, || {
-            let answer = self.server.head(&path, by.within(patience))?;
+            let answer = self.server.head(&path, by.within(PATIENCE))?;
             match answer.status() {
                 // It bears no key that could be wrong.
                 401 | 403 => Err(answer.refused()),
                 _ => Ok(found(answer)?.is_some()),
             }
         });
-        // A proxy may answer that nobody else does.
-        let is_silence = |it: &Error| matches!(it.kind, Kind::NoAnswer | Kind::Status(502..=504));
         self.server.note(!has.as_ref().is_err_and(is_silence));
         has
     }
 
+    /// What a version of a package is called here.
+    ///
+    /// # Errors
+    /// What these servers take for something else: in what they are asked, `.pkg` makes a file's name; and of a repository with two hyphens or more,
+    /// they take their own database for an older version of what is called as its beginning is.
+    pub fn called(&self, name: &PackageName, version: &Version) -> Result<String> {
+        let called = format!("{name}-{version}");
+        let bad = |why: &str| {
+            Err(Error::unusable(
+                &called,
+                format!("no Vieter server can have it: {why}"),
+            ))
+        };
+        if called.contains(".pkg") {
+            return bad("what has .pkg in its name or version is a file to it");
+        }
+        if self.repo.as_str().rsplitn(3, '-').nth(2) == Some(name.as_str()) {
+            return bad("the repository's name begins with its name");
+        }
+        Ok(called)
+    }
+
+    /// Refuses an archive that these servers would read otherwise than it was checked.
+    fn must_take(&self, archive: &Archive) -> Result<()> {
+        self.called(&archive.name, &archive.version)?;
+        let bad = |why: &str| Err(Error::unusable(archive.filename(), why));
+        if !KINDS.contains(&archive.ending.as_str()) {
+            return bad(
+                "Vieter servers read what is packed by zstd, xz or gzip, or not at all: set PKGEXT",
+            );
+        }
+        if archive.size > MAX_SIZE {
+            return bad("Vieter servers keep no more than the first 2 GiB");
+        }
+        Ok(())
+    }
+
     /// A few tries for a question; but one if the server is away: a list is long, and the next night asks again.
     pub fn tries(&self, by: Deadline) -> Tries {
-        Tries::new(if self.server.is_away() { 1 } else { A_FEW }, by)
+        match self.server.is_away() {
+            true => Tries::new(1, by.within(LAST_PATIENCE)),
+            false => Tries::new(A_FEW, by),
+        }
     }
 
     /// Where pacman finds it; `None` if it has no database (`<repo>.db`), as before its first package.
@@ -103,9 +141,10 @@ impl Shelf<'_> {
         note: &mut dyn FnMut(&Archive),
         by: Deadline,
     ) -> Result<()> {
+        archives.iter().try_for_each(|it| self.must_take(it))?;
         for archive in archives {
             let Archive { name, version, .. } = archive;
-            let what = format!("{name}-{version}");
+            let what = self.called(name, version)?;
             let was_there = self.has(&what, Tries::new(WHILE_THERE_IS_TIME, by))?;
             if was_there && !force {
                 log::info!("{name} {version} is published already");
@@ -162,7 +201,8 @@ impl Shelf<'_> {
             }
             if let Some(error) = given_up {
                 let may_have_begun = matches!(error.kind, Kind::NoAnswer | Kind::Status(500..));
-                return Err(match may_have_begun && !matches!(arrived, Ok(false)) {
+                let may_be_there = may_have_begun && !matches!(arrived, Ok(false));
+                return Err(match is_there || may_be_there {
                     true => error
                         .advise("the server may have kept a part of it: publish it with --force"),
                     false => error,
@@ -221,6 +261,11 @@ pub fn send_log(
         200 => Ok(()),
         _ => Err(refused(answer)),
     }
+}
+
+/// Whether it means that the server is away: a proxy may answer that nobody else does.
+pub fn is_silence(error: &Error) -> bool {
+    matches!(error.kind, Kind::NoAnswer | Kind::Status(502..=504))
 }
 
 /// The answer that something is there; `None` if it isn't.

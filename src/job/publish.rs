@@ -111,7 +111,11 @@ impl Job<'_, '_> {
         for name in names {
             let owner = owners.other(repo, name);
             let found = published.find(name.as_str());
-            let other = found.filter(|it| it.base != pkgbuild.pkgbase.as_str());
+            let found = found.filter(|_| !self.builds.settings.replace.contains(name));
+            let other = match found {
+                Some(it) if !sink.is_own(repo, it, &pkgbuild.pkgbase)? => Some(it),
+                _ => None,
+            };
             let why = match (owner, other) {
                 (Some(owner), _) => format!("that belongs to {}", owner.name()),
                 (_, Some(it)) => format!("that is published, and of {}", one_line(&it.base, 100)),

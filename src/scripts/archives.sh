@@ -1,44 +1,50 @@
 # Looks into package archives. Run by the checker in the workshop's container, in which no stranger's code ever ran; but each
 # byte in the archives is a stranger's.
-# Arguments: $1 is the folder, $2 how many archives are in it: they are called 0, 1 and so on; $3 is anything if they are to be
-#   summed up, too.
-# Prints: of each archive the names in it that could be taken for its .PKGINFO, a line each; what stands in the one that is called
-#   so; and the archive's SHA-256, or nothing; each ended by a NUL. inbox.rs takes them.
+# Arguments: $1 is the folder, $2 how many archives are in it: they are called 0, 1 and so on; $3 is walk.pl; $4 is anything if they are
+#   to be summed up, too.
+# Prints: of each archive the ending that its kind of packing has; the names in it that could be taken for its .PKGINFO, a line each;
+#   what stands in the one that is called so; and the archive's SHA-256, or nothing; each ended by a NUL. inbox.rs takes them.
 # Exit code: 0 when all were looked at; anything else if one isn't what makepkg writes, or can't be read to its end.
 
 cd -- "$1" || exit
 
-# Unpacks an archive once, by the program of its kind.
-plain() { # PLACE
+# How an archive is packed: the ending that makepkg gives it.
+kind() { # PLACE
     local magic
     magic=$(head -c 4 -- "$1" | od -An -tx1 | tr -d ' ')
     case $magic in
-        28b52ffd) zstd -dcq ;;
-        1f8b* | 1f9d*) gzip -dcq ;;
-        fd377a58) xz -dcq ;;
-        425a68*) bzip2 -dcq ;;
-        04224d18) lz4 -dcq ;;
-        894c5a4f) lzop -dcq ;;
-        4c5a4950) lzip -dcq ;;
+        28b52ffd) echo .zst ;;
+        1f8b*) echo .gz ;;
+        1f9d*) echo .Z ;;
+        fd377a58) echo .xz ;;
+        425a68*) echo .bz2 ;;
+        04224d18) echo .lz4 ;;
+        894c5a4f) echo .lzo ;;
+        4c5a4950) echo .lz ;;
+    esac
+}
+# Unpacks an archive once, by the program of its kind.
+plain() { # PLACE KIND
+    case $2 in
+        .zst) zstd -dcq ;;
+        .gz | .Z) gzip -dcq ;;
+        .xz) xz -dcq ;;
+        .bz2) bzip2 -dcq ;;
+        .lz4) lz4 -dcq ;;
+        .lzo) lzop -dcq ;;
+        .lz) lzip -dcq ;;
         *) cat ;;
     esac <"$1"
 }
-# Whether it begins as makepkg's do: a name with a dot, ustar in the header, and its checksum. A NUL behind the name keeps out what would be
-# taken for text with another archive in it.
-is_tar() { # PLACE
-    local LC_ALL=C header
-    header=$(plain "$1" | head -c 262 | tr '\0\n' '\1\2')
-    [[ ${header:0:1} == . && ${header:0:100} == *$'\1'* && ${header:257} == ustar ]] &&
-        plain "$1" | head -c 512 | od -An -v -tu1 -w1 | awk '
-            { sum += NR > 148 && NR <= 156 ? 32 : $1 }
-            NR > 148 && NR <= 156 && $1 >= 48 && $1 < 56 { said = said * 8 + $1 - 48 }
-            END { exit NR != 512 || said != sum }'
-}
 
 for ((n = 0; n < $2; n++)); do
-    # bsdtar reads many formats, in layers of packing; the server reads a tar in one.
-    is_tar "$n" || {
-        echo "archive $n isn't a tar of makepkg's" >&2
+    kind=$(kind "$n")
+    printf '%s\0' "$kind"
+    # bsdtar reads many formats, in layers of packing, and reads some tars otherwise than older ones do, which servers have: what all of
+    # them read as it does is a tar in one layer, of headers that leave no choice.
+    plain "$n" "$kind" | perl -e "$3"
+    [[ ${PIPESTATUS[*]} == '0 0' ]] || {
+        echo "archive $n isn't what makepkg writes" >&2
         exit 1
     }
     # Names with line ends are printed with escapes, on one line. What reads packages may take a name with a dot and slashes
@@ -58,6 +64,6 @@ for ((n = 0; n < $2; n++)); do
         exit 1
     }
     sum=
-    [[ -z $3 ]] || sum=$(sha256sum <"$n") || exit
+    [[ -z $4 ]] || sum=$(sha256sum <"$n") || exit
     printf '\0%s\0' "${sum%% *}"
 done

@@ -22,10 +22,10 @@ use crate::util::{
 use crate::wild::pkgbuild;
 
 /// Of the exec that runs makepkg, in `scripts/makepkg.sh`.
-pub const MAKEPKG: &str = "Runs makepkg as Arch";
+pub const MAKEPKG: &str = "makepkg \\\"$@\\\"";
 
 /// Of the exec that clones, in `scripts/clone.sh`.
-pub const CLONE: &str = "Brings a repository to";
+pub const CLONE: &str = "clone() {";
 
 /// Runs `vieter build` with these arguments behind a proxy.
 fn build_behind(proxy: &Proxy, world: &World, args: &[&str]) -> Run {

@@ -154,13 +154,15 @@ fn serve(client: UnixStream, state: &Mutex<State>) -> Option<()> {
         if state.is_dead {
             return None;
         }
-        state.open.push(client.try_clone().unwrap());
         let text = format!("{line}{}", state.last_exec);
         let act = if state.hangs {
             Act::Hang
         } else {
             (state.rule)(&text)
         };
+        if !matches!(act, Act::Refuse(_)) {
+            state.open.push(client.try_clone().unwrap());
+        }
         match act {
             Act::Die => die(&mut state),
             Act::Hang => state.hangs = true,
@@ -172,7 +174,8 @@ fn serve(client: UnixStream, state: &Mutex<State>) -> Option<()> {
         act
     };
     let mut client = client;
-    let is_left_open = matches!(act, Act::Hang | Act::Hold);
+    // Who refuses goes, whatever is being sent.
+    let is_left_open = matches!(act, Act::Hang | Act::Hold | Act::Refuse(_));
     match act {
         Act::Answer(status) | Act::Refuse(status) => {
             // What isn't read breaks the connection.
