@@ -130,11 +130,11 @@ impl Version {
     /// A version of what a PKGBUILD's three variables hold; an `epoch` of nothing is 0.
     ///
     /// # Errors
-    /// What makepkg would not take for one of them; what repo-add would take for a pattern, or a shell for more than a word.
+    /// What makepkg would not take for one of them; what repo-add would take for a pattern.
     pub fn new(epoch: &str, pkgver: &str, pkgrel: &str) -> Result<Version> {
         let is_number = |text: &str| is_all(text, |it| it.is_ascii_digit());
-        // As in scripts/check-pkgver.sh: repo-add lets bash expand names of folders, and others may do more with those of files.
-        let is_in_pkgver = |it: u8| it.is_ascii_alphanumeric() || b".+_~^=,@%!".contains(&it);
+        // Neither what makepkg refuses nor what repo-add, which lets bash expand names of folders, takes for a pattern.
+        let is_in_pkgver = |byte: u8| byte.is_ascii_graphic() && !b":/-*?[\\()|".contains(&byte);
         let is_version = (epoch.is_empty() || is_number(epoch))
             && is_all(pkgver, is_in_pkgver)
             && pkgrel.splitn(2, '.').all(is_number);
