@@ -458,7 +458,7 @@ fn ten_thousand_entries_that_are_remembered_take_less_than_twelve_mebibytes() {
             seen["names"] = json!([format!("some-package-{n:05}")]);
             seen["pkgbase"] = seen["names"][0].clone();
             let commit = seen["commit"].as_str().unwrap();
-            approved += &format!("{url} {commit}  # 2026-11-28 1.0-1\n");
+            approved += &format!("{url} branch=main {commit}  # 2026-11-28 1.0-1\n");
             state["entries"][called.replace(&nights.git.url("plain"), &url)] = seen;
         }
         fs::write(&nights.state, state.to_string()).unwrap();

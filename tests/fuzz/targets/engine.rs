@@ -191,7 +191,7 @@ pub fn transport(data: &[u8]) {
         // The list of archives is what the script prints, or none.
         2 => {
             let pieces = ["a", ".PKGINFO\n", "pkgname = a\n", "é", "\u{1}"];
-            let fields = source.many(10, |it| it.text(&pieces, 6));
+            let fields = source.many(13, |it| it.text(&pieces, 6));
             let count = source.below(4);
             let printed = fields
                 .iter()
@@ -220,13 +220,13 @@ pub fn transport(data: &[u8]) {
                     }
                     let listed: Vec<_> = listed
                         .into_iter()
-                        .flat_map(|it| [it.names, it.pkginfo, it.sha256])
+                        .flat_map(|it| [it.kind, it.names, it.pkginfo, it.sha256])
                         .collect();
                     assert_eq!(listed, fields);
-                    assert_eq!(listed.len(), 3 * count);
+                    assert_eq!(listed.len(), 4 * count);
                 }
                 Err(error) => {
-                    assert_ne!(fields.len(), 3 * count);
+                    assert_ne!(fields.len(), 4 * count);
                     assert_one_line(&error.to_string());
                 }
             }

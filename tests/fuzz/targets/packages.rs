@@ -176,7 +176,7 @@ pub fn archive(data: &[u8]) {
     let replaces = source.many(2, self::name);
     let mut lines = source.many(4, line);
     // Each of these is there once.
-    for key in ["builddate", "size"] {
+    for key in ["builddate", "size", "pkgdesc"] {
         let mut is_first = true;
         lines.retain(|it| !it.starts_with(key) || std::mem::take(&mut is_first));
     }
