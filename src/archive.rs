@@ -159,7 +159,7 @@ impl Archive {
         format!("{name}-{version}-{arch}.pkg.tar{}", self.ending)
     }
 
-    /// Says that it is published now.
+    /// Says that it is going to be published.
     pub fn announce(&self, repo: &RepoName) {
         let (name, version, size) = (&self.name, &self.version, self.size);
         log::info!("publishing {name} {version} ({size} bytes) to {repo}");

@@ -1,4 +1,4 @@
-//! A repository, brought into a container: by whom a build is begun, and a review. Not here: what becomes of it there (`job`,
+//! A repository, brought into a container: with which a build, or a review, begins. Not here: what becomes of it there (`job`,
 //! `review`).
 
 use crate::docker::{Container, Exec};

@@ -23,7 +23,8 @@ const BOUNDS: Bounds = Bounds {
     bytes: 16 << 30,
 };
 
-/// What may stand behind `.pkg.tar`: what makepkg can make (makepkg.conf(5), PKGEXT). A web server may run what has another ending.
+/// What may stand behind `.pkg.tar`: what makepkg can make (makepkg.conf(5), PKGEXT). A web server may run what has another ending. What
+/// lrzip packs isn't looked into, and is refused.
 const ENDINGS: [&str; 10] = [
     "", ".gz", ".bz2", ".xz", ".zst", ".lzo", ".lrz", ".lz4", ".lz", ".Z",
 ];

@@ -73,7 +73,7 @@ fn take_name<'e>(
     own: Option<&Container>,
 ) -> Result<Container<'e>> {
     let give_up_at = Deadline::after(patience);
-    let start = SLOW_START.min(patience);
+    let time_to_go = SLOW_START.min(patience);
     loop {
         if let Some(own) = own {
             must_be_held(own)?;
@@ -83,7 +83,7 @@ fn take_name<'e>(
             Err(error) => error,
         };
         let is_taken = error.kind == Kind::NameTaken;
-        let somebody_had_it = match clear(sandbox.engine, name, give_up_at, start) {
+        let somebody_had_it = match clear(sandbox.engine, name, give_up_at, time_to_go) {
             Ok(somebody_had_it) => somebody_had_it,
             Err(why) if is_taken || why.kind == Kind::Busy => return Err(why),
             Err(_) => return Err(error),
@@ -108,7 +108,7 @@ fn take_name<'e>(
 ///
 /// # Errors
 /// [`Kind::Busy`] if there is one, and `by` has passed; a container of that name that isn't ours; those of the engine.
-fn clear(engine: &Engine, name: &str, by: Deadline, start: Duration) -> Result<bool> {
+fn clear(engine: &Engine, name: &str, by: Deadline, time_to_go: Duration) -> Result<bool> {
     let Some(other) = found(engine, name)? else {
         return Ok(false);
     };
@@ -116,7 +116,7 @@ fn clear(engine: &Engine, name: &str, by: Deadline, start: Duration) -> Result<b
         return Err(busy(name, &other));
     }
     log::info!("waiting for the container {name} of another run to go");
-    let gone = engine.wait_removed(&other.id, Deadline::after(start));
+    let gone = engine.wait_removed(&other.id, Deadline::after(time_to_go));
     if gone.is_ok() {
         return Ok(true);
     }
@@ -128,8 +128,8 @@ fn clear(engine: &Engine, name: &str, by: Deadline, start: Duration) -> Result<b
     Ok(true)
 }
 
-/// Refuses to go on if another run holds what this one would take, or can't be beside it, and clears away what a killed one has left of
-/// the first.
+/// Refuses to go on if another run holds what this one would take, or can't be beside it, and clears away a lock of
+/// this name that a killed one has left.
 ///
 /// # Errors
 /// [`Kind::Busy`]; a container of that name that isn't ours; those of the engine.
@@ -206,7 +206,7 @@ pub fn must_be_held(lock: &Container) -> Result<()> {
     }
 }
 
-/// Says whether a run is on that would have this lock: of this shard, or, without one, of the whole list.
+/// Refuses if a run is on that has this lock: of this shard, or, without one, of the whole list.
 ///
 /// # Errors
 /// [`Kind::Busy`] if one is; a container of that name that isn't ours; those of the engine.

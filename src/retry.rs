@@ -22,7 +22,7 @@ const LAST: Duration = Duration::from_secs(60);
 /// Does something until it succeeds, fails for good, or has failed too often.
 ///
 /// # Errors
-/// That of the last try, with the number of tries; each one before it was logged.
+/// That of the last try, with the number of tries if another could have helped; each one before it was logged.
 pub fn retry<T>(mut tries: Tries, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     loop {
         match attempt() {

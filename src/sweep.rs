@@ -1,5 +1,5 @@
 //! Removes what runs have left on the engine: what bears our label, and not only as its image does, and nothing else. Not
-//! here: when (`run`).
+//! here: when (`run`), and a lock that was never started (`lock`).
 
 use crate::docker::types::{ContainerSummary, ImageInspect};
 use crate::docker::{Engine, Labels, RUN_LABEL};

@@ -1,7 +1,7 @@
 //! Whether a change of a recipe is an update and nothing else: in PKGBUILD and .SRCINFO alone, only the values of pkgver, pkgrel,
 //! epoch and checksums are others. In a PKGBUILD these are blanked out, before and after, and what is left has to be the same: it is
-//! judged on the text, never by running it, and what isn't plainly one of them stays. Not here: where the texts come from, and which
-//! version is the higher one (`change`).
+//! judged on the text, never by running it, and what isn't plainly one of them stays. Not here: where the texts come from, that nothing
+//! else differs, and which version is the higher one (`change`).
 
 use crate::words::Version;
 
@@ -50,7 +50,7 @@ fn lines(text: &str) -> Vec<&str> {
     text.split('\n').collect()
 }
 
-/// A PKGBUILD's lines, with a NUL in place of each value that an update may change.
+/// A PKGBUILD's lines, with a NUL in place of each value that an update may change. From the first heredoc on, none may.
 fn blanked(lines: &[&str]) -> Vec<String> {
     let (mut has_heredoc, mut goes_on, mut is_in_sums) = (false, false, false);
     let mut blanked = vec![];
@@ -166,9 +166,9 @@ fn unquoted(text: &str) -> Option<(&'static str, &str)> {
     Some((quote, text.strip_prefix(quote)?.strip_suffix(quote)?))
 }
 
-/// Whether a pkgver may be a commit's id, or have one in it, and its `old` one isn't like that: hosts give those of anybody's fork under the
-/// same URL, and Git takes four digits for one. It may stand there in pieces, which a recipe puts together; up to eight digits are a number, or
-/// a date, where they have been that.
+/// Whether a pkgver may be a commit's id, or have one in it: hosts give those of anybody's fork under the same URL, and Git takes four
+/// digits for one. It may stand there in pieces, which a recipe puts together. Where the `old` one has a plain number, up to eight digits are
+/// one, too, or a date.
 fn is_like_an_id(pkgver: &str, old: &str, is_taken_apart: bool) -> bool {
     let is_hex = |it: char| it.is_ascii_hexdigit();
     let has_letter = |run: &str| run.contains(|it: char| it.is_ascii_alphabetic());

@@ -64,11 +64,11 @@ pub struct Database {
 }
 
 impl Database {
-    /// Reads one; `secret` is the same for those that are compared.
+    /// Reads one; `seed` is the same for those that are compared.
     ///
     /// # Errors
     /// Those of the reader; what repo-add would not have written.
-    pub fn read(tar: impl Read, secret: &RandomState) -> Result<Database> {
+    pub fn read(tar: impl Read, seed: &RandomState) -> Result<Database> {
         let bad = |why: String| Error::unusable("reading the database", why);
         let io = |error: std::io::Error| bad(error.to_string());
         let mut members = Members::new(tar);
@@ -82,7 +82,7 @@ impl Database {
                 return Err(bad(format!("{name} is larger than it may be")));
             }
             database.bytes = database.bytes.saturating_add(member.size);
-            let (mut hasher, mut bytes) = (secret.build_hasher(), vec![]);
+            let (mut hasher, mut bytes) = (seed.build_hasher(), vec![]);
             let mut piece = vec![];
             loop {
                 piece.clear();
@@ -211,20 +211,20 @@ mod tests {
         vec![(format!("{name}-{version}/desc"), desc)]
     }
 
-    fn read(entries: &[Vec<(String, String)>], secret: &RandomState) -> Result<Database> {
+    fn read(entries: &[Vec<(String, String)>], seed: &RandomState) -> Result<Database> {
         let files = entries.concat();
         let own = |(name, text): &(String, String)| -> Own {
             let bytes = std::io::Cursor::new(text.clone());
             (name.clone(), text.len() as u64, Box::new(bytes))
         };
-        Database::read(of_files(files.iter().map(own).collect()), secret)
+        Database::read(of_files(files.iter().map(own).collect()), seed)
     }
 
     #[test]
     fn a_change_is_seen_wherever_it_is() {
-        let secret = RandomState::new();
+        let seed = RandomState::new();
         let other = entry("other", "1-1", "");
-        let before = read(&[entry("foo", "1-1", ""), other.clone()], &secret).unwrap();
+        let before = read(&[entry("foo", "1-1", ""), other.clone()], &seed).unwrap();
         let wanted = [Package {
             name: "foo".to_owned(),
             base: "foo".to_owned(),
@@ -233,7 +233,7 @@ mod tests {
             size: 7,
         }];
         let is_so = |entries: &[Vec<(String, String)>], wanted: &[Package]| {
-            let now = read(entries, &secret).unwrap();
+            let now = read(entries, &seed).unwrap();
             now.has_become(&before, &["foo"], wanted)
         };
         let new = entry("foo", "2-1", "");
@@ -282,10 +282,10 @@ mod tests {
 
     #[test]
     fn what_is_no_database_is_refused() {
-        let secret = RandomState::new();
-        assert!(Database::read(&b"x"[..], &secret).is_err());
+        let seed = RandomState::new();
+        assert!(Database::read(&b"x"[..], &seed).is_err());
         let twice = [entry("a", "1-1", ""), entry("a", "1-1", "")];
-        assert!(read(&twice, &secret).is_err());
+        assert!(read(&twice, &seed).is_err());
         let long = format!(
             "%NAME%\na\n\n%VERSION%\n{}\n\n%FILENAME%\nf\n",
             "1".repeat(1001)
@@ -302,15 +302,15 @@ mod tests {
             ("a/desc", "%NAME%\na\n"),
         ] {
             let entry = vec![(path.to_owned(), text.to_owned())];
-            assert!(read(&[entry], &secret).is_err(), "{path} {text}");
+            assert!(read(&[entry], &seed).is_err(), "{path} {text}");
         }
     }
 
     #[test]
     fn paths_of_any_length_are_read() {
-        let secret = RandomState::new();
+        let seed = RandomState::new();
         let (name, version) = ("n".repeat(150), "1".repeat(90) + "-1");
-        let database = read(&[entry(&name, &version, "")], &secret).unwrap();
+        let database = read(&[entry(&name, &version, "")], &seed).unwrap();
         assert_eq!(database.find(&name).unwrap().version, version);
     }
 }

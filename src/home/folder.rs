@@ -62,7 +62,7 @@ pub struct Shelf<'s> {
     /// Whose names are nobody else's.
     pub listed: &'s Listed,
     /// For the comparison of databases.
-    pub secret: RandomState,
+    pub seed: RandomState,
 }
 
 impl Folder {
@@ -115,7 +115,7 @@ impl Folder {
             dir: self.dir(repo, arch),
             inbox: &sink.inbox,
             listed: sink.listed,
-            secret: RandomState::new(),
+            seed: RandomState::new(),
         }
     }
 
@@ -288,10 +288,10 @@ impl Shelf<'_> {
         let is_tar = beginning.ends_with(b"ustar") || beginning.iter().all(|byte| *byte == 0);
         file.rewind().map_err(failed_to("reading", &path))?;
         let read = if read.is_ok() && is_tar {
-            Database::read(file, &self.secret)
+            Database::read(file, &self.seed)
         } else {
             let unpacked = plain(self.inbox, &mut file, size, by);
-            unpacked.and_then(|it| Database::read(it, &self.secret))
+            unpacked.and_then(|it| Database::read(it, &self.seed))
         };
         let advice = "restore it, or make it anew with repo-add";
         read.map_err(|error| error.during(path.display()).advise(advice))

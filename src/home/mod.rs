@@ -28,6 +28,7 @@ use crate::words::{Arch, PackageName, RepoName, Version};
 
 use self::database::{Database, Package};
 pub use self::folder::Folder;
+use self::records::Record;
 
 /// Where a home is.
 pub enum Settings {
@@ -178,7 +179,12 @@ impl Sink<'_> {
             Home::Folder(home) => {
                 let records = home.shelf(self, &repo.publish_to).records()?;
                 let record = records.packages.get(&package.name);
-                Ok(record.is_some_and(|it| it.entry == Key::of(repo)))
+                // An entry may have changed its URL.
+                let was_own = |it: &Record| {
+                    package.base == base.as_str()
+                        && !self.listed.may_have(&repo.publish_to, &it.entry)
+                };
+                Ok(record.is_some_and(|it| it.entry == Key::of(repo) || was_own(it)))
             }
         }
     }

@@ -245,7 +245,7 @@ impl Databases {
             }
             let path = staging.path(&file);
             let opened = File::open(&path).map_err(failed_to("opening", &path))?;
-            after = Database::read(opened, &shelf.secret)?;
+            after = Database::read(opened, &shelf.seed)?;
             if !after.has_become(before, names, wanted) {
                 let why = "it isn't what it was with these packages changed alone";
                 return Err(Error::unusable(format!("the new database {file}"), why));

@@ -1,5 +1,5 @@
 //! The step `check`: whether the version is published already, and whether the names may be published at all. That they
-//! are nobody else's belongs to the step `version`, which finds them.
+//! are nobody else's is told as a failure at `version`, which finds them.
 
 use std::time::Duration;
 

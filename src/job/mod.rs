@@ -1,5 +1,5 @@
 //! One repository, from its URL to its published packages, in a container of its own. Here is the order of the steps;
-//! each step has a file. Not here: which repository comes next (`queue`, `run`).
+//! most steps have a file (`clone` is `fetch`). Not here: which repository comes next (`queue`, `run`).
 
 mod check;
 mod depends;
@@ -182,7 +182,7 @@ struct Job<'a, 'e> {
     container: Container<'e>,
     /// Where the PKGBUILD is.
     dir: String,
-    /// When it is given up, whatever it is at.
+    /// When it is given up, whatever it is at; publishing moves it.
     by: Deadline,
     /// What is told of it: what to call it, which is its URL, then its pkgbase and its version; and what else is known.
     line: &'a mut Line,

@@ -33,7 +33,7 @@ pub fn hold<T>(
         shard: settings.shard,
     };
     let (lock, builder, base) = take_lock(sandbox, &settings.image)?;
-    // Now that nobody else on this engine writes it.
+    // Now that no other run of this part on this engine writes it.
     let memory = Memory::open(settings.state.clone(), arch);
     let workshop = Workshop {
         sandbox,

@@ -1,4 +1,4 @@
-# Makes a mirror the only one. Run by root in the lock's container, before pacman is.
+# Makes a mirror the only one. Run by root in the workshop's container, before pacman is.
 # Arguments: $1 is its URL, as in a mirrorlist.
 # Prints: nothing that is read; why it is not done.
 # Exit code: 0 when it is done.

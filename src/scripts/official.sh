@@ -1,5 +1,5 @@
 # Asks pacman which names are official: a package or a group of the base image's own repositories, or something that
-# one of them provides. Run by the checker in the lock's container, whose databases are as new as the image.
+# one of them provides. Run by the checker in the workshop's container, whose databases are as new as the image.
 # Arguments: $1 is the pacman repository that is published to, which isn't official even if the base image has it; the
 #   rest are names.
 # Prints: the names that are not official, one a line; inbox.rs takes them.

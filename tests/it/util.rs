@@ -192,7 +192,7 @@ pub fn run(command: &mut Command) -> Run {
 }
 
 /// Nothing here takes longer, even on a slow machine: what does hangs.
-pub const BOUND: Duration = Duration::from_secs(400);
+pub const BOUND: Duration = Duration::from_secs(900);
 
 /// How a command ended, and what it has printed; one that hangs is killed.
 #[track_caller]
