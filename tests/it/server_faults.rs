@@ -205,6 +205,8 @@ fn a_head_is_tried_again_unless_it_is_refused_for_good() {
             "{repo}"
         );
     }
+    // No key is sent that could be another server's.
+    assert!(!run.stderr.contains("VIETER_API_KEY"), "{}", run.stderr);
     run.says("no answer in time (try 1; again in 1 s)")
         .says("answered 503:  (given up after try 4)")
         .says("answered 403: ")

@@ -102,8 +102,8 @@ const ATTACKS: [(&str, &str, &str); 21] = [
             local $/; open F, ".PKGINFO"; $info = <F>;
             sub member {
                 my ($name, $type, $text) = @_;
-                my $header = pack "a100 a8 a8 a8 a12 a12 A8 a a100 a8 a247", $name, "0000644", "0000000", "0000000",
-                    sprintf("%011o", length $text), "00000000000", "", $type, "", "ustar\00000", "";
+                my $header = pack "a100 a8 a8 a8 a12 a12 A8 a a100 a8 a64 a8 a8 a167", $name, "0000644", "0000000", "0000000",
+                    sprintf("%011o", length $text), "00000000000", "", $type, "", "ustar\00000", "", "0000000", "0000000", "";
                 substr($header, 148, 7) = sprintf "%06o\0", unpack "%32C*", $header;
                 $header . $text . "\0" x (-length($text) % 512)
             }
