@@ -44,7 +44,7 @@ sub extended {
         $records =~ /^(\d{1,5}) ([^=\0-\x1f]+)=/ or die "an extended header of it can't be read\n";
         my ($length, $begin, $key) = ($1, $+[0], $2);
         my $record = substr $records, 0, $length, '';
-        die "an extended header of it can't be read\n" if $length != length $record || $length <= $begin || $record !~ /\n\z/;
+        die "an extended header of it can't be read\n" if $length != length $record || $record !~ /\n\z/;
         die "an extended header of it has the key $key, or has it twice\n" if $key !~ $KEYS || exists $said{$key};
         $said{$key} = substr $record, $begin, -1;
         next unless $key =~ /^(link)?path\z/;

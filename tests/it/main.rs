@@ -46,4 +46,5 @@ mod terminal;
 mod tls;
 mod today;
 mod trust;
+mod walk;
 mod wild;
