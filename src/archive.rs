@@ -127,7 +127,7 @@ impl Archive {
         let value = |key| once.get(key).copied().unwrap_or("");
         let (name, version): (PackageName, Version) =
             (value("pkgname").parse()?, value("pkgver").parse()?);
-        if !pkgbuild.names.contains(&name) && name.as_str() != pkgbuild.debug() {
+        if !pkgbuild.names.contains(&name) && name != pkgbuild.pkgbase.debug() {
             return bad(name.as_str(), "is not a package of this PKGBUILD");
         }
         if version != pkgbuild.version()? || version.to_string() != value("pkgver") {

@@ -54,7 +54,7 @@ pub fn begin<'c>(
     repo: &Repo,
     wanted: Wanted,
     approved: Option<&Commit>,
-    counted: &str,
+    counted: Option<&Commit>,
     by: Deadline,
 ) -> Result<Exec<'c>> {
     let kind = match repo.kind {
@@ -62,7 +62,7 @@ pub fn begin<'c>(
         RepoKind::Pkgbuild => "pkgbuild",
     };
     let (dir, wanted) = (dir(repo), format!("{wanted:?}").to_lowercase());
-    let approved = approved.map_or("", Commit::as_str);
+    let [approved, counted] = [approved, counted].map(|it| it.map_or("", Commit::as_str));
     let (url, branch) = (&repo.url, &repo.branch);
     let args = [
         &dir, READ.text, url, branch, kind, &wanted, approved, counted,
@@ -73,11 +73,10 @@ pub fn begin<'c>(
 impl Brought {
     /// What came after the approved commit; `known` is what is known of it.
     pub fn to_review(&self, approved: &Commit, known: Option<ToReview>) -> ToReview {
-        let tip = self.tip.as_ref().map_or("", Commit::as_str);
-        let known = known.filter(|it| it.tip == tip);
+        let known = known.filter(|it| it.tip == self.tip);
         known.unwrap_or_else(|| ToReview {
-            approved: approved.to_string(),
-            tip: tip.to_owned(),
+            approved: approved.clone(),
+            tip: self.tip.clone(),
             count: self.count,
             is_judged: false,
         })

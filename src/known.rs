@@ -14,7 +14,7 @@ use crate::look::Looker;
 use crate::memory::{Memory, Seen, Waiting};
 use crate::owners::Owners;
 use crate::report::{Facts, Failure, Line, Outcome, Step, ToReview, Waits, at};
-use crate::words::{Commit, PackageName};
+use crate::words::Commit;
 
 /// What knows it.
 pub struct Known {
@@ -59,7 +59,7 @@ impl Known {
             Some(Some(approved)) if approved != tip => {
                 let to_review = self
                     .to_review(seen, &approved)
-                    .filter(|it| it.tip == tip.as_str())
+                    .filter(|it| it.tip.as_ref() == Some(&tip))
                     // What couldn't be counted is counted again in a day.
                     .filter(|it| it.count.is_some() || seen.is_of_today());
                 (approved, Some(to_review?))
@@ -67,15 +67,15 @@ impl Known {
             Some(None) => return None,
             _ => (tip, None),
         };
-        if !self.is_unchanged(repo, seen, commit.as_str(), by)? {
+        if !self.is_unchanged(repo, seen, Some(&commit), by)? {
             return Some(Glance::Changed);
         }
         let line = |name: String, outcome| {
             let facts = Facts {
                 entry: Some(repo.clone()),
-                commit: Some(seen.commit.clone()),
-                pkgbase: Some(seen.pkgbase.clone()),
-                version: Some(seen.version.clone()),
+                commit: seen.commit.clone(),
+                pkgbase: seen.pkgbase.clone(),
+                version: seen.version.clone(),
                 names: seen.names.clone(),
                 sources: seen.sources.clone(),
                 to_review: to_review.cloned(),
@@ -97,7 +97,8 @@ impl Known {
             keep_names(repo, seen, owners);
             return Some(Glance::Final(line));
         }
-        let name = format!("{} {}", seen.pkgbase, seen.version);
+        let (pkgbase, version) = (seen.pkgbase.as_ref()?, seen.version.as_ref()?);
+        let name = format!("{pkgbase} {version}");
         match is_published(repo, seen, sink, by) {
             Ok(true) => (),
             Ok(false) => return Some(Glance::Changed),
@@ -106,7 +107,7 @@ impl Known {
                 return Some(Glance::Final(line(name, failed)));
             }
         }
-        owners.claim(repo, &seen.pkgbase, &seen.names).ok()?;
+        owners.claim(repo, pkgbase, &seen.names).ok()?;
         Some(Glance::Final(line(name, Outcome::UpToDate)))
     }
 
@@ -115,7 +116,7 @@ impl Known {
         &self,
         repo: &Repo,
         base: Option<&str>,
-        commit: &str,
+        commit: Option<&Commit>,
         sink: &Sink,
         by: Deadline,
     ) -> Option<(Failure, Waits)> {
@@ -132,15 +133,20 @@ impl Known {
         let approvals = self.approvals.as_ref();
         let updates = approvals.is_some_and(|it| it.settings.updates);
         let to_review = seen.to_review.as_ref();
-        let is_its =
-            |it: &&ToReview| it.approved == approved.as_str() && (it.is_judged || !updates);
+        let is_its = |it: &&ToReview| it.approved == *approved && (it.is_judged || !updates);
         to_review.filter(is_its)
     }
 
     /// Whether it has the commit that it had, as have its sources; `None` if one of those can't be asked.
-    fn is_unchanged(&self, repo: &Repo, seen: &Seen, commit: &str, by: Deadline) -> Option<bool> {
+    fn is_unchanged(
+        &self,
+        repo: &Repo,
+        seen: &Seen,
+        commit: Option<&Commit>,
+        by: Deadline,
+    ) -> Option<bool> {
         let sources = seen.sources.as_deref().unwrap_or_default();
-        match seen.commit == commit {
+        match seen.commit.as_ref() == commit {
             true => self.looker.are_unchanged(repo, sources, by),
             false => Some(false),
         }
@@ -172,18 +178,18 @@ fn told(waiting: &Waiting) -> (Failure, Waits) {
 
 /// Takes the names of an entry that waits for it: nobody else gets them meanwhile.
 pub fn keep_names(repo: &Rc<Repo>, seen: &Seen, owners: &mut Owners) {
-    if seen.names.is_empty() {
-        return;
+    if let Some(pkgbase) = &seen.pkgbase {
+        // If another has them already, that is said when this one is tried.
+        let _ = owners.claim(repo, pkgbase, &seen.names);
     }
-    // If another has them already, that is said when this one is tried.
-    let _ = owners.claim(repo, &seen.pkgbase, &seen.names);
 }
 
-/// Whether all that an entry made is published. What is remembered has to be read as strictly as what a PKGBUILD says.
+/// Whether all that an entry made is published.
 fn is_published(repo: &Repo, seen: &Seen, sink: &Sink, by: Deadline) -> Result<bool> {
-    let names: Result<Vec<PackageName>> = seen.names.iter().map(|it| it.parse()).collect();
-    let (Ok(names), Ok(version)) = (names, seen.version.parse()) else {
-        return Ok(false);
-    };
-    Ok(!names.is_empty() && sink.has(&repo.publish_to, &names, &version, by)?)
+    match &seen.version {
+        Some(version) if !seen.names.is_empty() => {
+            sink.has(&repo.publish_to, &seen.names, version, by)
+        }
+        _ => Ok(false),
+    }
 }

@@ -33,7 +33,7 @@ pub struct Head {
     url: String,
     /// `HEAD`, or what begins with `refs/`.
     reference: String,
-    commit: String,
+    commit: Commit,
 }
 
 /// What asks Git servers.
@@ -113,7 +113,7 @@ impl Looker {
             true => &self.anybody,
             false => &self.outside,
         };
-        let commit = self.ask(agent, &url, &reference, by)?.to_string();
+        let commit = self.ask(agent, &url, &reference, by)?;
         Some(Head {
             url,
             reference,

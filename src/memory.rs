@@ -18,7 +18,7 @@ use crate::owners::{Key, Listed, Owners, belongs_to, names_of};
 use crate::replace::replace;
 use crate::report::{Failed, Line, Outcome, ToReview};
 use crate::text::{json_reader, one_line};
-use crate::words::Arch;
+use crate::words::{Arch, Commit, PackageName, Version};
 
 /// The longest wait, and how long a look counts, in days.
 const WEEK: u64 = 7;
@@ -47,16 +47,16 @@ struct Text {
 /// What is remembered of an entry.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Seen {
-    /// What was looked at, or nothing if it has no commits.
-    pub commit: String,
+    /// What was looked at; `None` if it was never brought, or has no commits.
+    pub commit: Option<Commit>,
     /// The Git sources of a PKGBUILD with a `pkgver()`; `None` if they can't be known, so that a container has to look.
     pub sources: Option<Vec<Head>>,
-    /// What it is, and makes.
-    pub pkgbase: String,
+    /// What it is, if that is known.
+    pub pkgbase: Option<PackageName>,
     /// Its packages.
-    pub names: Vec<String>,
-    /// Their version.
-    pub version: String,
+    pub names: Vec<PackageName>,
+    /// Their version, if that is known.
+    pub version: Option<Version>,
     /// When a container last found it published, in seconds since 1970.
     pub looked: u64,
     /// What came after its approved commit, when it was last looked at.
@@ -116,8 +116,6 @@ impl Seen {
     /// have written anything.
     fn read(text: &RawValue) -> Option<Seen> {
         let mut seen: Seen = serde_json::from_str(text.get()).ok()?;
-        seen.pkgbase = one_line(&seen.pkgbase, 300);
-        seen.version = one_line(&seen.version, 300);
         if let Some(Waiting { failed, .. }) = &mut seen.waiting {
             failed.name = one_line(&failed.name, 600);
             failed.error = one_line(&failed.error, 500);
@@ -127,9 +125,9 @@ impl Seen {
         Some(seen)
     }
 
-    fn has(&self, name: &str) -> bool {
-        let names = names_of(&self.pkgbase, &self.names);
-        !self.names.is_empty() && names.iter().any(|it| it == name)
+    fn has(&self, name: &PackageName) -> bool {
+        let pkgbase = self.pkgbase.as_ref();
+        pkgbase.is_some_and(|it| names_of(it, &self.names).contains(name))
     }
 }
 
@@ -202,7 +200,7 @@ impl Memory {
     pub fn must_not_be_anothers(
         &self,
         repo: &Repo,
-        names: &[&str],
+        names: &[PackageName],
         listed: &Listed,
         owners: &Owners,
     ) -> Result<()> {
@@ -210,7 +208,9 @@ impl Memory {
         let place = format!("{to}/{} ", self.arch);
         // To look into a text takes less than to parse it, and there may be thousands.
         let may_be_in = |text: &str| {
-            let mut names = names.iter().map(|it| it.trim_end_matches("-debug"));
+            let mut names = names
+                .iter()
+                .map(|it| it.as_str().trim_end_matches("-debug"));
             names.any(|it| text.contains(it))
         };
         let entries = self.text.entries.iter();
@@ -223,7 +223,7 @@ impl Memory {
                 && let Some(seen) = Seen::read(text)
                 && let Some(name) = names.iter().find(|name| seen.has(name))
             {
-                return Err(belongs_to(name, repo, &owner.name()));
+                return Err(belongs_to(name, repo, owner));
             }
         }
         Ok(())
@@ -249,21 +249,21 @@ impl Memory {
         // What it makes it makes, as far as is known, until it is read again, and it is let have the names.
         if !facts.names.is_empty() {
             seen.names.clone_from(&facts.names);
-            seen.pkgbase = facts.pkgbase.clone().unwrap_or_default();
+            seen.pkgbase.clone_from(&facts.pkgbase);
         }
         // What couldn't be brought is what it was.
-        let Some(commit) = &facts.commit else {
+        if facts.commit.is_none() {
             return self.put(repo, &seen);
-        };
+        }
         // Sources that couldn't be asked are no others.
         let is_known = seen.sources.is_some() && facts.sources.is_some();
         let are_same = !is_known || seen.sources == facts.sources;
-        if seen.commit != *commit || !are_same {
+        if seen.commit != facts.commit || !are_same {
             seen.waiting = None;
         }
-        seen.commit.clone_from(commit);
+        seen.commit.clone_from(&facts.commit);
         seen.sources.clone_from(&facts.sources);
-        seen.version = facts.version.clone().unwrap_or_default();
+        seen.version.clone_from(&facts.version);
         seen.to_review.clone_from(&facts.to_review);
         seen.looked = 0;
         match &line.outcome {
@@ -331,13 +331,18 @@ mod tests {
     use crate::list::{self, Entry};
     use crate::report::{Facts, Failure, Step};
 
+    fn id(letter: &str) -> Commit {
+        letter.repeat(40).parse().unwrap()
+    }
+
     /// The line of an entry of this commit, which makes `x`, or couldn't be brought.
     fn line(repo: &Rc<Repo>, commit: Option<&str>, outcome: Outcome) -> Line {
         let mut line = Line::untouched(repo.name(), outcome);
         line.facts = Facts {
             entry: Some(repo.clone()),
-            commit: commit.map(str::to_owned),
-            names: commit.map(|_| "x".to_owned()).into_iter().collect(),
+            commit: commit.map(id),
+            pkgbase: commit.map(|_| "x".parse().unwrap()),
+            names: commit.iter().map(|_| "x".parse().unwrap()).collect(),
             ..Facts::default()
         };
         line
@@ -369,7 +374,7 @@ mod tests {
                 seen.looked > 0,
             )
         };
-        let kept = |tries, commit: &str, looked| (tries, commit.to_owned(), 1, looked);
+        let kept = |tries, commit: &str, looked| (tries, Some(id(commit)), 1, looked);
         assert_eq!(tries_after(Some("a"), broken(), false), kept(1, "a", false));
         assert_eq!(tries_after(Some("a"), broken(), false), kept(2, "a", false));
         assert_eq!(tries_after(Some("a"), broken(), true), kept(2, "a", false));
@@ -389,14 +394,14 @@ mod tests {
         let path = dir.path().join("state");
         let commit = || {
             let next = Memory::open(Some(path.clone()), &arch);
-            next.find(repo).map(|it| it.commit)
+            next.find(repo).and_then(|it| it.commit)
         };
-        assert_eq!(commit(), Some("b".to_owned()));
+        assert_eq!(commit(), Some(id("b")));
         // What can't be read of one entry is no matter of the others.
         let text = std::fs::read_to_string(&path).unwrap();
         let odd = text.replacen("\"entries\":{", "\"entries\":{\"x\":1,", 1);
         assert_ne!(odd, text);
         std::fs::write(&path, odd).unwrap();
-        assert_eq!(commit(), Some("b".to_owned()));
+        assert_eq!(commit(), Some(id("b")));
     }
 }

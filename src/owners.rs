@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 use crate::list::{Entry, Repo};
-use crate::pkgbuild::debug_of;
 use crate::text::{masked, one_line};
 use crate::words::{PackageName, RepoName};
 
@@ -95,8 +94,8 @@ pub struct Owners {
 }
 
 /// All names that a PKGBUILD with these packages takes: those of its packages, its pkgbase, and that of the debug package.
-pub fn names_of(pkgbase: &str, names: &[String]) -> Vec<String> {
-    let others = [pkgbase.to_owned(), debug_of(pkgbase)];
+pub fn names_of(pkgbase: &PackageName, names: &[PackageName]) -> Vec<PackageName> {
+    let others = [pkgbase.clone(), pkgbase.debug()];
     names.iter().cloned().chain(others).collect()
 }
 
@@ -105,14 +104,19 @@ impl Owners {
     ///
     /// # Errors
     /// One of them is another entry's.
-    pub fn claim(&mut self, repo: &Rc<Repo>, pkgbase: &str, names: &[String]) -> Result<()> {
+    pub fn claim(
+        &mut self,
+        repo: &Rc<Repo>,
+        pkgbase: &PackageName,
+        names: &[PackageName],
+    ) -> Result<()> {
         let (names, own) = (names_of(pkgbase, names), Key::of(repo));
         let mut places = vec![];
         for name in &names {
             let place = self.place(&repo.publish_to, name);
             let owner = self.names.get(&place).map(|it| Key::of(it));
             if let Some(owner) = owner.filter(|it| *it != own) {
-                return Err(belongs_to(name, repo, &owner.name()));
+                return Err(belongs_to(name, repo, &owner));
             }
             places.push(place);
         }
@@ -131,13 +135,13 @@ impl Owners {
     /// An entry other than this one that has this name, in whatever pacman repository.
     pub fn other(&self, repo: &Repo, name: &PackageName) -> Option<&Repo> {
         let own = Key::of(repo);
-        let places = self.repos.iter().map(|it| self.place(it, name.as_str()));
+        let places = self.repos.iter().map(|it| self.place(it, name));
         let mut owners = places.filter_map(|place| self.names.get(&place));
         owners.find(|owner| Key::of(owner) != own).map(|it| &**it)
     }
 
     /// Whether an entry has this name in this run, whichever that is.
-    pub fn have(&self, repo: &RepoName, name: &str) -> bool {
+    pub fn have(&self, repo: &RepoName, name: &PackageName) -> bool {
         self.names.contains_key(&self.place(repo, name))
     }
 
@@ -146,18 +150,16 @@ impl Owners {
         self.read.contains(&self.hasher.hash_one((repo, key)))
     }
 
-    fn place(&self, repo: &RepoName, name: &str) -> u64 {
+    fn place(&self, repo: &RepoName, name: &PackageName) -> u64 {
         self.hasher.hash_one((repo, name))
     }
 }
 
 /// The error that a name is another entry's.
-pub fn belongs_to(name: &str, repo: &Repo, owner: &str) -> Error {
+pub fn belongs_to(name: &PackageName, repo: &Repo, owner: &Key) -> Error {
     let what = format!("a package {name} in {}", repo.publish_to);
-    let why = format!(
-        "it belongs to {owner}, and {} can't have it",
-        Key::of(repo).name()
-    );
+    let (owner, other) = (owner.name(), Key::of(repo).name());
+    let why = format!("it belongs to {owner}, and {other} can't have it");
     let advice = "take one of the two off the list, or give it another repo";
     let error = Error::unusable(what, why).advise(advice);
     error.of_kind(Kind::Anothers)
@@ -165,6 +167,8 @@ pub fn belongs_to(name: &str, repo: &Repo, owner: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
     use crate::list::read_from;
 
@@ -178,11 +182,12 @@ mod tests {
         let mut owners = Owners::default();
         let key = Key::of(repo);
         assert!(!owners.have_read(&mine, &key));
-        owners.claim(repo, "base", &["foo".to_owned()]).unwrap();
+        let [base, foo, bar] = ["base", "foo", "bar"].map(|it| it.parse().unwrap());
+        owners.claim(repo, &base, slice::from_ref(&foo)).unwrap();
         assert!(!owners.have_read(&mine, &key));
         owners.note_read(repo);
-        assert!(owners.have(&mine, "foo") && owners.have(&mine, "base-debug"));
-        assert!(!owners.have(&other, "foo") && !owners.have(&mine, "bar"));
+        assert!(owners.have(&mine, &foo) && owners.have(&mine, &base.debug()));
+        assert!(!owners.have(&other, &foo) && !owners.have(&mine, &bar));
         assert!(owners.have_read(&mine, &key) && !owners.have_read(&other, &key));
         let branch = "b".to_owned();
         assert!(!owners.have_read(&mine, &Key { branch, ..key }));

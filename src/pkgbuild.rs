@@ -40,16 +40,6 @@ impl Pkgbuild {
     pub fn version(&self) -> Result<Version> {
         Version::new(&self.epoch, &self.pkgver, &self.pkgrel).map_err(unreadable)
     }
-
-    /// What makepkg calls the package with the debug symbols of all of them.
-    pub fn debug(&self) -> String {
-        debug_of(self.pkgbase.as_str())
-    }
-}
-
-/// What makepkg calls the package with the debug symbols of all that this pkgbase makes.
-pub fn debug_of(pkgbase: &str) -> String {
-    format!("{pkgbase}-debug")
 }
 
 /// Takes what `scripts/read.sh` prints.

@@ -1,9 +1,12 @@
 //! The words of the field as types: what has become one of them was checked where it came in, and is believed from
 //! there on. `Display` gives the one spelling that each has: an epoch of 0 is left out, say.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 use crate::text::one_line;
@@ -12,7 +15,8 @@ use crate::text::one_line;
 macro_rules! words {
     ($($(#[$doc:meta])* $name:ident, $called:literal, $is_one:expr;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String")]
         pub struct $name(String);
 
         impl FromStr for $name {
@@ -22,6 +26,20 @@ macro_rules! words {
                 let is_one: fn(&str) -> bool = $is_one;
                 let word = is_one(text).then(|| $name(text.to_owned()));
                 word.ok_or_else(|| misspelt(text, $called))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Error;
+
+            fn try_from(text: String) -> Result<$name> {
+                text.parse()
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
             }
         }
 
@@ -60,6 +78,13 @@ words! {
     /// The name of a run, which no other has: the value of the label that all of its containers bear. What is
     /// read from the engine may be anybody's label, so any text is one.
     RunId, "a run", |_| true;
+}
+
+impl PackageName {
+    /// What makepkg calls the package with the debug symbols of all that this pkgbase makes.
+    pub fn debug(&self) -> PackageName {
+        PackageName(format!("{self}-debug"))
+    }
 }
 
 impl Arch {
@@ -113,7 +138,8 @@ fn is_name(text: &str) -> bool {
 }
 
 /// A package's full version, `[epoch:]pkgver-pkgrel` (PKGBUILD(5)).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Version {
     /// Digits; `None` stands for 0, which is never written.
     epoch: Option<String>,
@@ -170,6 +196,20 @@ impl FromStr for Version {
             Some((pkgver, pkgrel)) if !epoch.is_empty() => Version::new(epoch, pkgver, pkgrel),
             _ => Err(misspelt(text, "a version")),
         }
+    }
+}
+
+impl TryFrom<String> for Version {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Version> {
+        text.parse()
+    }
+}
+
+impl From<Version> for String {
+    fn from(version: Version) -> String {
+        version.to_string()
     }
 }
 

@@ -9,6 +9,7 @@ use crate::archive::Archive;
 use crate::error::{Error, Result};
 use crate::tar::Members;
 use crate::text::one_line;
+use crate::words::PackageName;
 
 /// The most that one file in a database may have, in bytes: a list of files, as a rule; and what is said of a package.
 const MAX_FILE: u64 = 16 << 20;
@@ -125,8 +126,8 @@ impl Database {
     }
 
     /// The package of this name.
-    pub fn find(&self, name: &str) -> Option<&Package> {
-        self.packages().find(|it| it.name == name)
+    pub fn find(&self, name: &PackageName) -> Option<&Package> {
+        self.packages().find(|it| it.name == name.as_str())
     }
 
     /// Forgets folders that another database doesn't have.
@@ -139,8 +140,8 @@ impl Database {
     }
 
     /// Whether it is what `before` was, but that of these names it has exactly these packages.
-    pub fn has_become(&self, before: &Database, names: &[&str], wanted: &[Package]) -> bool {
-        let is_named = |it: &&Package| names.contains(&it.name.as_str());
+    pub fn has_become(&self, before: &Database, names: &[PackageName], wanted: &[Package]) -> bool {
+        let is_named = |it: &&Package| names.iter().any(|name| name.as_str() == it.name);
         let is_in_place =
             |it: &Package| self.packages.get(&format!("{}-{}", it.name, it.version)) == Some(it);
         let count = self.packages().filter(is_named).count();
@@ -150,10 +151,10 @@ impl Database {
     }
 
     /// The files that are not in the folders of packages of these names.
-    fn others(&self, names: &[&str]) -> BTreeMap<&str, u64> {
+    fn others(&self, names: &[PackageName]) -> BTreeMap<&str, u64> {
         let is_named = |folder: &str| {
             let package = self.packages.get(folder);
-            package.is_some_and(|it| names.contains(&it.name.as_str()))
+            package.is_some_and(|it| names.iter().any(|name| name.as_str() == it.name))
         };
         let is_other = |file: &str| !file.split('/').next().is_some_and(is_named);
         let files = self.files.iter().map(|(file, hash)| (file.as_str(), *hash));
@@ -234,7 +235,7 @@ mod tests {
         }];
         let is_so = |entries: &[Vec<(String, String)>], wanted: &[Package]| {
             let now = read(entries, &seed).unwrap();
-            now.has_become(&before, &["foo"], wanted)
+            now.has_become(&before, &["foo".parse().unwrap()], wanted)
         };
         let new = entry("foo", "2-1", "");
         assert!(is_so(&[new.clone(), other.clone()], &wanted));
@@ -276,8 +277,9 @@ mod tests {
     fn what_looks_like_a_field_in_a_value_is_none() {
         let more = "%DESC%\n%NAME%\nothers\n\n%BASE%\na\n\n";
         let database = read(&[entry("a", "1-1", more)], &RandomState::new()).unwrap();
-        assert_eq!(database.find("a").map(|it| it.base.as_str()), Some("a"));
-        assert!(database.find("others").is_none());
+        let [a, others] = ["a", "others"].map(|it| it.parse().unwrap());
+        assert_eq!(database.find(&a).map(|it| it.base.as_str()), Some("a"));
+        assert!(database.find(&others).is_none());
     }
 
     #[test]
@@ -311,6 +313,7 @@ mod tests {
         let seed = RandomState::new();
         let (name, version) = ("n".repeat(150), "1".repeat(90) + "-1");
         let database = read(&[entry(&name, &version, "")], &seed).unwrap();
+        let name = name.parse().unwrap();
         assert_eq!(database.find(&name).unwrap().version, version);
     }
 }

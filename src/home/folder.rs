@@ -138,7 +138,7 @@ impl Folder {
                 if !may_be_made && !owners.have(&repo, &name) {
                     gone.push(Gone {
                         repo: repo.clone(),
-                        name: name.parse()?,
+                        name,
                         version: record.version,
                     });
                 }
@@ -351,7 +351,7 @@ impl Shelf<'_> {
 
     /// Whether a version of a package is in this database of its, and the archive there.
     pub fn has_in(&self, database: &Database, name: &PackageName, version: &Version) -> bool {
-        let found = database.find(name.as_str());
+        let found = database.find(name);
         let found = found.filter(|it| it.version == version.to_string());
         found.is_some_and(|it| self.has_whole(it))
     }

@@ -24,7 +24,7 @@ use crate::owners::{Key, Listed, Owners};
 use crate::report::{Line, Outcome, Tried};
 use crate::server::{self as client, Server};
 use crate::text::one_line;
-use crate::words::{Arch, PackageName, RepoName, Version};
+use crate::words::{Arch, Commit, PackageName, RepoName, Version};
 
 use self::database::{Database, Package};
 pub use self::folder::Folder;
@@ -134,7 +134,7 @@ pub struct Source<'a> {
     /// The entry of the list.
     pub repo: &'a Repo,
     /// What was built; `None` for a PKGBUILD that was downloaded.
-    pub commit: Option<String>,
+    pub commit: Option<Commit>,
     /// The packages that are others', and may be replaced.
     pub replace: &'a [PackageName],
     /// Whether what is published already is published again.
@@ -178,7 +178,7 @@ impl Sink<'_> {
             Home::Server(_) => Ok(package.base == base.as_str()),
             Home::Folder(home) => {
                 let records = home.shelf(self, &repo.publish_to).records()?;
-                let record = records.packages.get(&package.name);
+                let record = records.packages.get(package.name.as_str());
                 // An entry may have changed its URL.
                 let was_own = |it: &Record| {
                     package.base == base.as_str()
@@ -291,7 +291,7 @@ impl Sink<'_> {
     pub fn must_not_be_anothers(
         &self,
         repo: &Repo,
-        names: &[&str],
+        names: &[PackageName],
         memory: &Memory,
         owners: &Owners,
     ) -> Result<()> {

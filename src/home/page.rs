@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::http::encode;
 use crate::owners::Key;
 use crate::report::Failed;
+use crate::words::Commit;
 
 /// What it is called.
 const FILE: &str = "index.html";
@@ -86,7 +87,7 @@ fn section(dir: &Path, section: &Section) -> String {
     }
     html += "<table><thead><tr><th>Package</th><th>Version</th><th>Size</th><th>Built</th><th>From</th></tr></thead><tbody>\n";
     for package in section.database.packages() {
-        let record = records.packages.get(&package.name);
+        let record = records.packages.get(package.name.as_str());
         html += &format!(
             "<tr><td class=\"name\">{}</td><td data-what=\"version\">{}</td><td data-what=\"size\">{}</td>{}</tr>\n",
             escaped(&package.name),
@@ -100,7 +101,7 @@ fn section(dir: &Path, section: &Section) -> String {
 
 /// The cells with where a package came from.
 fn origin(record: &Record) -> String {
-    let commit = record.commit.as_deref().unwrap_or_default();
+    let commit = record.commit.as_ref().map_or("", Commit::as_str);
     format!(
         "<td data-what=\"built\">{}</td><td data-what=\"from\">{} <span class=\"dim\">{}</span></td>",
         time(record.time),

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::slice;
 use std::time::Duration;
 
 use super::change::{Change, KINDS, change, changed};
@@ -42,7 +43,7 @@ pub fn publish<'a>(
     let mut missing = vec![];
     for archive in archives {
         let Archive { name, version, .. } = archive;
-        records.must_not_be_anothers(source.repo, &[name.as_str()], shelf.listed)?;
+        records.must_not_be_anothers(source.repo, slice::from_ref(name), shelf.listed)?;
         // By another run, perhaps, on another engine, which has built the same, and been quicker.
         if !source.force && shelf.has_in(&before.packages, name, version) {
             log::info!("{name} {version} is published already");
@@ -55,7 +56,7 @@ pub fn publish<'a>(
         return Ok(missing);
     }
     let key = Key::of(source.repo);
-    let is_missing = |name: &str| missing.iter().any(|it| it.name.as_str() == name);
+    let is_missing = |name: &PackageName| missing.iter().any(|it| it.name == *name);
     let own = records.packages.iter();
     let own = own.filter(|(name, it)| it.entry == key && !is_missing(name));
     if own.count().saturating_add(missing.len()) > MAX_OF_ENTRY {
@@ -76,12 +77,12 @@ pub fn publish<'a>(
         staging.sign(&file, by)?;
     }
     let wanted: Vec<Package> = missing.iter().copied().map(Package::of).collect();
-    let names: Vec<&str> = wanted.iter().map(|it| it.name.as_str()).collect();
+    let names: Vec<PackageName> = missing.iter().map(|it| it.name.clone()).collect();
     let added = Change::Add(&missing);
     let after = before.change(shelf, &staging, &added, (&names, &wanted), by)?;
 
-    for package in &wanted {
-        records.begin(package, source);
+    for archive in &missing {
+        records.begin(archive, source);
     }
     save(&records, &staging)?;
     // Where the database names a file that is gone, it has to have the new one's checksum first.
@@ -126,7 +127,7 @@ pub fn remove(shelf: &Shelf, gone: &[Gone], by: Deadline) -> Result<()> {
     let mut records = shelf.records()?;
     // Another machine may have published one since.
     let is_gone_still = |it: &&Gone| {
-        let record = records.packages.get(it.name.as_str());
+        let record = records.packages.get(&it.name);
         record.is_some_and(|record| record.version == it.version)
     };
     let gone: Vec<Gone> = gone.iter().filter(is_gone_still).cloned().collect();
@@ -134,8 +135,8 @@ pub fn remove(shelf: &Shelf, gone: &[Gone], by: Deadline) -> Result<()> {
     let staging = Staging::new(&shelf.dir, shelf.folder.0.sign_command.as_deref())?;
     // One that was removed by hand is in the records alone, and what came in its place by hand is somebody else's.
     let is_there = |it: &&Gone| {
-        let package = before.packages.find(it.name.as_str());
-        package.is_some_and(|package| records.files(&package.name).contains(&package.filename))
+        let package = before.packages.find(&it.name);
+        package.is_some_and(|package| records.files(&it.name).contains(&package.filename))
     };
     let there: Vec<PackageName> = gone
         .iter()
@@ -143,18 +144,16 @@ pub fn remove(shelf: &Shelf, gone: &[Gone], by: Deadline) -> Result<()> {
         .map(|it| it.name.clone())
         .collect();
     if !there.is_empty() {
-        let names: Vec<&str> = there.iter().map(PackageName::as_str).collect();
-        before.change(shelf, &staging, &Change::Remove(&there), (&names, &[]), by)?;
+        before.change(shelf, &staging, &Change::Remove(&there), (&there, &[]), by)?;
         // One that is empty then would be taken for one that is lost.
-        gone.iter()
-            .for_each(|it| records.withdraw(it.name.as_str()));
+        gone.iter().for_each(|it| records.withdraw(&it.name));
         save(&records, &staging)?;
         place_databases(shelf, &staging)?;
     }
     for Gone { name, .. } in &gone {
-        let mut files = records.files(name.as_str()).iter();
+        let mut files = records.files(name).iter();
         files.try_for_each(|it| staging.remove(it))?;
-        records.packages.remove(name.as_str());
+        records.packages.remove(name);
     }
     save(&records, &staging)
 }
@@ -167,10 +166,10 @@ fn may_be_placed(
     records: &Records,
     database: &Database,
 ) -> Result<()> {
-    let (name, filename) = (archive.name.as_str(), archive.filename());
+    let (name, filename) = (&archive.name, archive.filename());
     let theirs = database.find(name);
     let theirs = theirs.filter(|it| !records.files(name).contains(&it.filename));
-    if theirs.is_some() && !source.replace.contains(&archive.name) {
+    if theirs.is_some() && !source.replace.contains(name) {
         let what = format!("the package {name} in {}", shelf.file("db"));
         let advice = format!("to give its name to this entry, say --replace {name}, once");
         return Err(Error::unusable(what, "somebody else has put it there").advise(&advice));
@@ -183,7 +182,7 @@ fn may_be_placed(
     let bad = |why: &str, advice: &str| Err(Error::unusable(path.display(), why).advise(advice));
     if let Some(named) = database.packages().find(|it| it.filename == filename) {
         // What isn't there, or not as it was published, is of no use to anybody.
-        if named.name == name && !shelf.has_whole(named) {
+        if named.name == name.as_str() && !shelf.has_whole(named) {
             return Ok(());
         }
         let why = "it is published, and is never replaced by other bytes under the same name";
@@ -226,7 +225,7 @@ impl Databases {
         shelf: &Shelf,
         staging: &Staging,
         what: &Change,
-        (names, wanted): (&[&str], &[Package]),
+        (names, wanted): (&[PackageName], &[Package]),
         by: Deadline,
     ) -> Result<Database> {
         let [files, database] = KINDS;

@@ -9,12 +9,14 @@ use std::slice;
 use serde::{Deserialize, Serialize};
 
 use super::Source;
-use super::database::{Database, Package};
+use super::database::Database;
+use crate::archive::Archive;
 use crate::clock::since_1970;
 use crate::error::{Error, Result};
 use crate::list::Repo;
 use crate::owners::{Key, Listed, belongs_to, names_of};
 use crate::report::Failed;
+use crate::words::{Commit, PackageName};
 
 /// The file, in the folder of a repository and an architecture.
 pub const FILE: &str = "vieter.json";
@@ -23,7 +25,7 @@ pub const FILE: &str = "vieter.json";
 #[derive(Default, Serialize, Deserialize)]
 pub struct Records {
     /// Each package of ours.
-    pub packages: BTreeMap<String, Record>,
+    pub packages: BTreeMap<PackageName, Record>,
     /// What the last run that tried it couldn't build, and the entries that it is of.
     #[serde(default)]
     pub failures: Vec<(Key, Failed)>,
@@ -36,9 +38,9 @@ pub struct Record {
     pub entry: Key,
     /// Its pkgbase, whose name is the entry's, too; its own if it isn't known.
     #[serde(default)]
-    pub base: Option<String>,
+    pub base: Option<PackageName>,
     /// The commit that it was built of; a PKGBUILD that was downloaded has none.
-    pub commit: Option<String>,
+    pub commit: Option<Commit>,
     /// When it was published, in seconds since 1970.
     pub time: u64,
     /// The version that is published; none before the first publish has ended, and once its removal has begun.
@@ -78,16 +80,21 @@ impl Records {
     ///
     /// # Errors
     /// That.
-    pub fn must_not_be_anothers(&self, repo: &Repo, names: &[&str], listed: &Listed) -> Result<()> {
+    pub fn must_not_be_anothers(
+        &self,
+        repo: &Repo,
+        names: &[PackageName],
+        listed: &Listed,
+    ) -> Result<()> {
         let key = Key::of(repo);
         for (package, Record { entry, base, .. }) in &self.packages {
             let base = base.as_ref().unwrap_or(package);
             let its = names_of(base, slice::from_ref(package));
             if *entry != key
-                && let Some(name) = names.iter().find(|name| its.iter().any(|it| it == **name))
+                && let Some(name) = names.iter().find(|name| its.contains(name))
                 && listed.may_have(&repo.publish_to, entry)
             {
-                return Err(belongs_to(name, repo, &entry.name()));
+                return Err(belongs_to(name, repo, entry));
             }
         }
         Ok(())
@@ -107,7 +114,7 @@ impl Records {
     }
 
     /// The archives of a package that are ours.
-    pub fn files(&self, name: &str) -> &[String] {
+    pub fn files(&self, name: &PackageName) -> &[String] {
         self.packages.get(name).map_or(&[], |it| &it.files)
     }
 
@@ -127,21 +134,16 @@ impl Records {
     }
 
     /// Remembers that an archive of this package is going to be there.
-    pub fn begin(&mut self, package: &Package, source: &Source) {
-        let Package {
-            name,
-            base,
-            filename,
-            ..
-        } = package;
+    pub fn begin(&mut self, archive: &Archive, source: &Source) {
+        let (name, filename) = (&archive.name, archive.filename());
         let before = self.packages.remove(name);
         let (version, mut files) = before.map_or((None, vec![]), |it| (it.version, it.files));
-        if !files.contains(filename) {
-            files.push(filename.clone());
+        if !files.contains(&filename) {
+            files.push(filename);
         }
         let record = Record {
             entry: Key::of(source.repo),
-            base: Some(base.clone()),
+            base: Some(archive.base.clone()),
             commit: source.commit.clone(),
             time: since_1970(),
             version,
@@ -161,7 +163,7 @@ impl Records {
     pub fn settle(&mut self, database: &Database) -> Vec<String> {
         let mut others = vec![];
         for now in database.packages() {
-            let record = self.packages.get_mut(&now.name);
+            let record = self.packages.get_mut(now.name.as_str());
             let record = record.filter(|it| it.files.contains(&now.filename));
             if let Some(record) = record {
                 record.version = Some(now.version.clone());
@@ -173,7 +175,7 @@ impl Records {
     }
 
     /// Remembers that it isn't published any more, though archives of it may be there.
-    pub fn withdraw(&mut self, name: &str) {
+    pub fn withdraw(&mut self, name: &PackageName) {
         if let Some(record) = self.packages.get_mut(name) {
             record.version = None;
         }
@@ -204,12 +206,12 @@ mod tests {
     #[test]
     fn a_pkgbase_and_its_debug_package_are_its_entrys_too() {
         let mut records = Records::default();
-        let base = Some("base".to_owned());
+        let base = Some("base".parse().unwrap());
         let its = Record {
             base,
             ..record(Some("1-1"), &[])
         };
-        records.packages.insert("part".to_owned(), its);
+        records.packages.insert("part".parse().unwrap(), its);
         let list = "https://other\n";
         let (repo, arch) = ("mine".parse().unwrap(), "any".parse().unwrap());
         let list = crate::list::read_from(list.as_bytes(), "L", &repo, &arch).unwrap();
@@ -224,7 +226,8 @@ mod tests {
             ("debug", true),
         ] {
             // Without a list, all that is remembered counts.
-            let claimed = records.must_not_be_anothers(other, &[name], &Listed::default());
+            let names = [name.parse().unwrap()];
+            let claimed = records.must_not_be_anothers(other, &names, &Listed::default());
             assert_eq!(claimed.is_ok(), is_free, "{name}");
         }
     }
@@ -241,7 +244,7 @@ mod tests {
             ("theirs", Some("1-1"), &["theirs-1-1"]),
         ] {
             let record = record(version, files);
-            records.packages.insert(name.to_owned(), record);
+            records.packages.insert(name.parse().unwrap(), record);
         }
         let own = |(name, version): (&str, &str)| -> Own {
             let desc =

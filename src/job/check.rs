@@ -49,7 +49,7 @@ impl Job<'_, '_> {
         match sink.packages(repo, self.by.within(ASKING)) {
             Ok(published) => {
                 let mut names = pkgbuild.names.iter();
-                let found = names.find_map(|it| published.find(it.as_str()));
+                let found = names.find_map(|it| published.find(it));
                 let version = found.map_or(String::new(), |it| one_line(&it.version, 100));
                 self.line.facts.published = Some(version);
             }
@@ -65,16 +65,14 @@ impl Job<'_, '_> {
     /// Takes the PKGBUILD's names for this entry, in this run, if no other had them in nights before.
     fn claim(&mut self, pkgbuild: &Pkgbuild) -> Result<()> {
         let repo = self.task.repo;
-        let base = pkgbuild.pkgbase.as_str();
-        let own: Vec<String> = pkgbuild.names.iter().map(ToString::to_string).collect();
-        let names = names_of(base, &own);
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let Pkgbuild { pkgbase, names, .. } = pkgbuild;
+        let all = names_of(pkgbase, names);
         let (sink, owners) = (self.builds.sink, &mut self.handover.owners);
         let memory = &self.task.known.memory;
-        sink.must_not_be_anothers(repo, &names, memory, owners)?;
-        owners.claim(repo, base, &own)?;
+        sink.must_not_be_anothers(repo, &all, memory, owners)?;
+        owners.claim(repo, pkgbase, names)?;
         owners.note_read(repo);
-        self.line.facts.names = own;
+        self.line.facts.names.clone_from(names);
         Ok(())
     }
 
@@ -82,7 +80,7 @@ impl Job<'_, '_> {
     /// literal name in any repository to what only provides it, so what is built later would install this instead.
     pub fn refuse_official(&self, pkgbuild: &Pkgbuild) -> Result<(), Failure> {
         let mut names = pkgbuild.names.clone();
-        names.push(pkgbuild.debug().parse().map_err(at(Step::Version))?);
+        names.push(pkgbuild.pkgbase.debug());
         let Some(name) = self.official(&names).map_err(at(Step::Check))? else {
             return Ok(());
         };

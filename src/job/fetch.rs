@@ -25,9 +25,9 @@ impl Job<'_, '_> {
             (Some(_), _) => Wanted::Approved,
         };
         let known = self.known_to_review(approved.as_ref());
-        let counted = known.as_ref().map_or("", |it| it.tip.as_str());
+        let counted = known.as_ref().and_then(|it| it.tip.as_ref());
         let (container, repo, by) = (&self.container, self.task.repo, self.by);
-        let begin = |wanted, approved: Option<&Commit>, counted: &str| {
+        let begin = |wanted, approved: Option<&Commit>, counted: Option<&Commit>| {
             let begun = bring::begin(container, repo, wanted, approved, counted, by);
             begun.map_err(at(Step::Clone))
         };
@@ -56,12 +56,12 @@ impl Job<'_, '_> {
                             approvals.note_update(repo);
                         }
                     }
-                    exec = begin(Wanted::Approved, Some(&chosen), &to_review.tip)?;
+                    exec = begin(Wanted::Approved, Some(&chosen), to_review.tip.as_ref())?;
                     brought = Brought::read(&mut exec).map_err(at(Step::Clone))?;
-                    if to_review.tip.is_empty() {
+                    if to_review.tip.is_none() {
                         let why = "its newest commit isn't one that git makes, so no update";
                         log::warn!("{}: {why}", repo.name());
-                        to_review.tip = brought.tip.as_ref().map_or("", Commit::as_str).to_owned();
+                        to_review.tip.clone_from(&brought.tip);
                         to_review.is_judged = true;
                     }
                 }
@@ -69,8 +69,7 @@ impl Job<'_, '_> {
             }
         }
         self.line.facts.is_update = approvals.is_some_and(|it| it.was_updated(repo));
-        let commit = brought.commit.filter(|_| repo.kind == RepoKind::Git);
-        self.line.facts.commit = commit.map(|it| it.to_string());
+        self.line.facts.commit = brought.commit.filter(|_| repo.kind == RepoKind::Git);
         exec.goes_on_to(READ.doing);
         let printed = exec.rest().map_err(at(Step::Version))?;
         pkgbuild::parse(printed.as_bytes()).map_err(at(Step::Version))

@@ -244,7 +244,7 @@ impl Job<'_, '_> {
 
     /// Fails as the last build did, if that isn't to be tried again yet.
     fn must_not_wait(&mut self) -> Result<(), Failure> {
-        let commit = self.line.facts.commit.as_deref().unwrap_or_default();
+        let commit = self.line.facts.commit.as_ref();
         let Task { repo, known, .. } = self.task;
         let base = self.task.has_to_wait.then_some(self.builds.base);
         let Some((failure, waits)) =

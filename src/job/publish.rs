@@ -102,15 +102,14 @@ impl Job<'_, '_> {
             return Err(Error::new(Kind::Early, why));
         }
         let (repo, sink) = (self.task.repo, self.builds.sink);
-        let texts: Vec<&str> = names.iter().map(PackageName::as_str).collect();
         let (memory, owners) = (&self.task.known.memory, &self.handover.owners);
-        let others = sink.must_not_be_anothers(repo, &texts, memory, owners);
+        let others = sink.must_not_be_anothers(repo, names, memory, owners);
         others.map_err(|error| error.during("what it replaces"))?;
         let official = self.official(names)?;
         let published = sink.packages(&repo.publish_to, self.by)?;
         for name in names {
             let owner = owners.other(repo, name);
-            let found = published.find(name.as_str());
+            let found = published.find(name);
             let found = found.filter(|_| !self.builds.settings.replace.contains(name));
             let other = match found {
                 Some(it) if !sink.is_own(repo, it, &pkgbuild.pkgbase)? => Some(it),

@@ -61,8 +61,8 @@ impl Job<'_, '_> {
     /// What to call it from here on.
     pub fn note_name(&mut self, pkgbuild: &Pkgbuild, version: &Version) {
         self.line.name = format!("{} {version}", pkgbuild.pkgbase);
-        self.line.facts.pkgbase = Some(pkgbuild.pkgbase.to_string());
-        self.line.facts.version = Some(version.to_string());
+        self.line.facts.pkgbase = Some(pkgbuild.pkgbase.clone());
+        self.line.facts.version = Some(version.clone());
         if let Some(log) = &self.container.log {
             log.rename(pkgbuild.pkgbase.as_str(), &version.to_string());
         }

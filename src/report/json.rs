@@ -11,6 +11,7 @@ use crate::clock::{since_1970, utc};
 use crate::error::{Error, Result};
 use crate::replace::replace;
 use crate::text::{json_escaped, masked};
+use crate::words::{Commit, PackageName, Version};
 
 /// How the file begins.
 const START: &str = "{\"started\":";
@@ -30,16 +31,16 @@ struct Object<'a> {
     branch: Option<&'a str>,
     path: Option<&'a str>,
     repo: Option<&'a str>,
-    commit: Option<&'a str>,
-    pkgbase: Option<&'a str>,
-    version: Option<&'a str>,
+    commit: Option<&'a Commit>,
+    pkgbase: Option<&'a PackageName>,
+    version: Option<&'a Version>,
     published: Option<&'a str>,
     step: Option<String>,
     error: Option<String>,
     /// Why it is held.
     held: Option<&'a str>,
     /// What came after the approved commit: the newest one, and how many there are.
-    tip: Option<&'a str>,
+    tip: Option<&'a Commit>,
     to_review: Option<u64>,
     /// When what failed before is tried again.
     next_try: Option<String>,
@@ -60,9 +61,9 @@ pub fn line(line: &Line) -> String {
         branch: entry.map(|it| it.branch.as_str()),
         path: entry.map(|it| it.path.as_str()),
         repo: entry.map(|it| it.publish_to.as_str()),
-        commit: facts.commit.as_deref(),
-        pkgbase: facts.pkgbase.as_deref(),
-        version: facts.version.as_deref(),
+        commit: facts.commit.as_ref(),
+        pkgbase: facts.pkgbase.as_ref(),
+        version: facts.version.as_ref(),
         published: facts.published.as_deref().filter(|it| !it.is_empty()),
         step: failure.map(|Failure { step, .. }| step.to_string()),
         error: failure.map(|Failure { error, .. }| error.to_string()),
@@ -70,7 +71,7 @@ pub fn line(line: &Line) -> String {
             Outcome::Held(why) => Some(why),
             _ => None,
         },
-        tip: facts.to_review.as_ref().map(|it| it.tip.as_str()),
+        tip: facts.to_review.as_ref().and_then(|it| it.tip.as_ref()),
         to_review: facts.to_review.as_ref().and_then(|it| it.count),
         next_try: facts.waits.as_ref().map(|it| utc(it.next)),
         seconds: line.took.as_secs_f64(),

@@ -12,6 +12,7 @@ use crate::clock::{ago, weekday};
 use crate::error::Kind;
 use crate::list::Repo;
 use crate::look::Head;
+use crate::words::{Commit, PackageName, Version};
 
 /// What happened to a repository.
 pub enum Outcome {
@@ -63,15 +64,15 @@ pub struct Facts {
     /// Its entry of the list.
     pub entry: Option<Rc<Repo>>,
     /// The commit that it is of.
-    pub commit: Option<String>,
+    pub commit: Option<Commit>,
     /// Its pkgbase.
-    pub pkgbase: Option<String>,
+    pub pkgbase: Option<PackageName>,
     /// The version that it makes.
-    pub version: Option<String>,
+    pub version: Option<Version>,
     /// The version that is published, or nothing if none is; `None` if it isn't known.
     pub published: Option<String>,
     /// Its packages.
-    pub names: Vec<String>,
+    pub names: Vec<PackageName>,
     /// The Git sources that its version depends on; `None` if they can't be known.
     pub sources: Option<Vec<Head>>,
     /// That it failed before, and isn't tried again yet.
@@ -108,9 +109,9 @@ impl fmt::Display for Waits {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToReview {
     /// The approved commit.
-    pub approved: String,
-    /// The newest one.
-    pub tip: String,
+    pub approved: Commit,
+    /// The newest one; `None` if it isn't one that git makes.
+    pub tip: Option<Commit>,
     /// How many there are between them, if that is known: none if the branch was set back.
     pub count: Option<u64>,
     /// Whether it was looked at whether they are an update, and nothing else.

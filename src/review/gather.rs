@@ -113,7 +113,14 @@ fn find(
     approved: Option<Commit>,
     by: Deadline,
 ) -> Result<Option<Found>> {
-    let mut exec = bring::begin(container, repo, Wanted::Objects, approved.as_ref(), "", by)?;
+    let mut exec = bring::begin(
+        container,
+        repo,
+        Wanted::Objects,
+        approved.as_ref(),
+        None,
+        by,
+    )?;
     let brought = Brought::read(&mut exec)?;
     exec.rest()?;
     let Some(tip) = brought.tip else {
