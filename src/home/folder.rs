@@ -21,9 +21,9 @@ use crate::docker::Container;
 use crate::error::Result;
 use crate::http::Deadline;
 use crate::inbox::{FOLDER, Inbox};
-use crate::owners::{Key, Listed, Owners};
+use crate::owners::{Listed, Owners};
 use crate::replace::lock;
-use crate::report::{Failed, Tried};
+use crate::report::Tried;
 use crate::sandbox::WOULD_TAKE;
 use crate::tar::{Own, of_files, own};
 use crate::words::{Arch, PackageName, RepoName, Version};
@@ -41,11 +41,19 @@ pub struct Settings {
 }
 
 /// A folder.
-pub struct Folder(pub Settings, Latest);
+pub struct Folder {
+    /// Where it is, as an absolute path, and how things go there.
+    pub settings: Settings,
+    latest: RefCell<Option<Latest>>,
+}
 
-/// The database that was read last: where it is, what tells it from others of that name, and what is in it. A list asks for one
-/// again and again.
-type Latest = RefCell<Option<(PathBuf, [u64; 4], Rc<Database>)>>;
+/// The database that was read last: a list asks for one again and again.
+struct Latest {
+    path: PathBuf,
+    /// What tells it from others that were there: its inode, its size and its time.
+    identity: [u64; 4],
+    database: Rc<Database>,
+}
 
 /// A repository in it, for one architecture.
 pub struct Shelf<'s> {
@@ -86,7 +94,10 @@ impl Folder {
         let whole = opened.and_then(|()| fs::canonicalize(dir).map_err(failed_to("finding", dir)));
         let advice = "--into (VIETER_INTO) takes a folder that this user can write to";
         let dir = whole.map_err(|error| error.advise(advice))?;
-        Ok(Folder(Settings { dir, ..settings }, Latest::default()))
+        Ok(Folder {
+            settings: Settings { dir, ..settings },
+            latest: RefCell::default(),
+        })
     }
 
     /// Waits until nobody else changes it.
@@ -94,8 +105,8 @@ impl Folder {
     /// # Errors
     /// Those of the file system, and the time limit.
     pub fn lock(&self, by: Deadline) -> Result<File> {
-        let path = self.0.dir.join(LOCK);
-        let file = open_lock(&self.0.dir)?;
+        let path = self.settings.dir.join(LOCK);
+        let file = open_lock(&self.settings.dir)?;
         let waiting = format!("waiting for another run that publishes: {}", path.display());
         let locked = lock(&file, &waiting, by);
         locked.map_err(failed_to("locking", &path))?;
@@ -120,7 +131,8 @@ impl Folder {
     }
 
     fn dir(&self, repo: &RepoName, arch: &Arch) -> PathBuf {
-        self.0.dir.join(repo.as_str()).join(arch.as_str())
+        let dir = &self.settings.dir;
+        dir.join(repo.as_str()).join(arch.as_str())
     }
 
     /// The packages that no entry of the list makes any more: their own entry has left the list, or was read and makes others, and no
@@ -150,9 +162,10 @@ impl Folder {
     /// The repositories in it, each with an architecture, by name. What can't be one isn't ours.
     fn places(&self) -> Result<Vec<(RepoName, Arch)>> {
         let mut places = vec![];
-        for repo in names_in::<RepoName>(&self.0.dir)? {
+        for repo in names_in::<RepoName>(&self.settings.dir)? {
             // A file system's lost+found, say, can't be read.
-            let archs = names_in::<Arch>(&self.0.dir.join(repo.as_str())).unwrap_or_default();
+            let dir = self.settings.dir.join(repo.as_str());
+            let archs = names_in::<Arch>(&dir).unwrap_or_default();
             places.extend(archs.into_iter().map(|arch| (repo.clone(), arch)));
         }
         Ok(places)
@@ -164,7 +177,7 @@ impl Folder {
     /// Those of the file system, and of databases and records that can't be read.
     pub fn tell(&self, sink: &Sink, tried: &[Tried], is_whole: bool, by: Deadline) -> Result<()> {
         let _lock = self.lock(by)?;
-        for (entry, failed) in tried {
+        for Tried { entry, failed } in tried {
             // The first package of a repository may be what couldn't be built.
             let dir = self.dir(&entry.publish_to, sink.arch);
             if failed.is_some() {
@@ -175,11 +188,8 @@ impl Folder {
         let mut sections = vec![];
         for (repo, arch) in &places {
             let shelf = self.shelf_of(sink, repo, arch);
-            let tried = tried.iter().filter(|_| arch == sink.arch);
-            let its = tried.filter(|(entry, _)| entry.publish_to == *repo);
-            let its: Vec<_> = its
-                .map(|(entry, it)| (Key::of(entry), it.as_deref().cloned()))
-                .collect();
+            let is_its = |it: &&Tried| arch == sink.arch && it.entry.publish_to == *repo;
+            let its: Vec<&Tried> = tried.iter().filter(is_its).collect();
             match shelf.tell(&its, is_whole && arch == sink.arch, by) {
                 Ok((database, records)) => sections.push(Section {
                     shelf,
@@ -191,7 +201,7 @@ impl Folder {
             }
         }
         sections.retain(|it| !it.is_empty());
-        page::write(&self.0.dir, &sections)
+        page::write(&self.settings.dir, &sections)
     }
 }
 
@@ -235,12 +245,7 @@ fn open_lock(dir: &Path) -> Result<File> {
 
 impl Shelf<'_> {
     /// Remembers what became of its entries, and clears up after publishes that were killed; gives what is to be shown.
-    fn tell(
-        &self,
-        tried: &[(Key, Option<Failed>)],
-        is_whole: bool,
-        by: Deadline,
-    ) -> Result<(Database, Records)> {
+    fn tell(&self, tried: &[&Tried], is_whole: bool, by: Deadline) -> Result<(Database, Records)> {
         let (mut records, database) = (self.records()?, self.read("db", by)?);
         if records.set_tried(tried, is_whole) || !records.are_settled() {
             tidy(&mut records, &database, &Staging::new(&self.dir, None)?)?;
@@ -307,15 +312,19 @@ impl Shelf<'_> {
             let (seconds, rest) = (it.mtime().unsigned_abs(), it.mtime_nsec().unsigned_abs());
             [it.ino(), it.len(), seconds, rest]
         });
-        let mut latest = self.folder.1.borrow_mut();
-        if let (Some((its, is, database)), Some(found)) = (&*latest, found)
-            && *its == path
-            && *is == found
+        let mut latest = self.folder.latest.borrow_mut();
+        if let Some(it) = &*latest
+            && it.path == path
+            && Some(it.identity) == found
         {
-            return Ok(database.clone());
+            return Ok(it.database.clone());
         }
         let database = Rc::new(self.read("db", by)?);
-        *latest = found.map(|found| (path, found, database.clone()));
+        *latest = found.map(|identity| Latest {
+            path,
+            identity,
+            database: database.clone(),
+        });
         Ok(database)
     }
 

@@ -86,7 +86,7 @@ impl Home {
     pub fn option(&self) -> String {
         match self {
             Home::Server(server) => format!("--address {}", server.address()),
-            Home::Folder(folder) => format!("--into {}", folder.0.dir.display()),
+            Home::Folder(folder) => format!("--into {}", folder.settings.dir.display()),
         }
     }
 
@@ -98,7 +98,7 @@ impl Home {
                 ("server", format!("{address} answers and takes the key"))
             }
             Home::Folder(folder) => {
-                let dir = folder.0.dir.display();
+                let dir = folder.settings.dir.display();
                 ("folder", format!("{dir} can be written to"))
             }
         }

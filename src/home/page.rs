@@ -67,7 +67,7 @@ pub fn write(dir: &Path, sections: &[Section]) -> Result<()> {
 fn section(dir: &Path, section: &Section) -> String {
     let (shelf, records) = (&section.shelf, &section.records);
     let (repo, arch) = (escaped(shelf.repo.as_str()), escaped(shelf.arch.as_str()));
-    let level = match shelf.folder.0.sign_command {
+    let level = match shelf.folder.settings.sign_command {
         Some(_) => "Required DatabaseOptional",
         None => "Optional TrustAll",
     };

@@ -65,7 +65,7 @@ pub fn publish<'a>(
         let advice = "--prune removes what it doesn't make any more";
         return Err(Error::unusable(what, why).advise(advice));
     }
-    let staging = Staging::new(&shelf.dir, shelf.folder.0.sign_command.as_deref())?;
+    let staging = Staging::new(&shelf.dir, shelf.folder.settings.sign_command.as_deref())?;
     for archive in &missing {
         archive.announce(shelf.repo);
         let file = archive.filename();
@@ -132,7 +132,7 @@ pub fn remove(shelf: &Shelf, gone: &[Gone], by: Deadline) -> Result<()> {
     };
     let gone: Vec<Gone> = gone.iter().filter(is_gone_still).cloned().collect();
     let before = Databases::read(shelf, by)?;
-    let staging = Staging::new(&shelf.dir, shelf.folder.0.sign_command.as_deref())?;
+    let staging = Staging::new(&shelf.dir, shelf.folder.settings.sign_command.as_deref())?;
     // One that was removed by hand is in the records alone, and what came in its place by hand is somebody else's.
     let is_there = |it: &&Gone| {
         let package = before.packages.find(&it.name);

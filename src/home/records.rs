@@ -15,7 +15,7 @@ use crate::clock::since_1970;
 use crate::error::{Error, Result};
 use crate::list::Repo;
 use crate::owners::{Key, Listed, belongs_to, names_of};
-use crate::report::Failed;
+use crate::report::{Failed, Tried};
 use crate::words::{Commit, PackageName};
 
 /// The file, in the folder of a repository and an architecture.
@@ -102,14 +102,15 @@ impl Records {
 
     /// Remembers what became of these entries; forgets all others' failures if those were all entries that there are. Tells
     /// whether there is something to be remembered or forgotten.
-    pub fn set_tried(&mut self, tried: &[(Key, Option<Failed>)], is_whole: bool) -> bool {
+    pub fn set_tried(&mut self, tried: &[&Tried], is_whole: bool) -> bool {
         let had_some = !self.failures.is_empty();
-        let is_over = |key: &Key| is_whole || tried.iter().any(|(its, _)| its == key);
-        self.failures.retain(|(key, _)| !is_over(key));
-        let failed = tried
-            .iter()
-            .filter_map(|(key, it)| Some((key.clone(), it.clone()?)));
-        self.failures.extend(failed);
+        let keys: Vec<Key> = tried.iter().map(|it| Key::of(&it.entry)).collect();
+        self.failures
+            .retain(|(key, _)| !is_whole && !keys.contains(key));
+        for (key, Tried { failed, .. }) in keys.into_iter().zip(tried) {
+            let failed = failed.as_deref().cloned();
+            self.failures.extend(failed.map(|it| (key, it)));
+        }
         had_some || !self.failures.is_empty()
     }
 

@@ -38,12 +38,17 @@ pub struct Summary {
     counts: Vec<(&'static str, usize)>,
     json: bool,
     report: Option<Report>,
-    /// The entries that were tried, and what failed of them.
+    /// The entries that were tried.
     pub tried: Vec<Tried>,
 }
 
-/// An entry, and how it failed, if it did.
-pub type Tried = (Rc<Repo>, Option<Box<Failed>>);
+/// An entry that was tried.
+pub struct Tried {
+    /// Which one.
+    pub entry: Rc<Repo>,
+    /// How it failed, if it did.
+    pub failed: Option<Box<Failed>>,
+}
 
 impl Summary {
     /// Of a run that begins.
@@ -96,8 +101,10 @@ impl Summary {
             report.add(line);
         }
         if let Some(entry) = &line.facts.entry {
-            let failed = Failed::of(line).map(Box::new);
-            self.tried.push((entry.clone(), failed));
+            self.tried.push(Tried {
+                entry: entry.clone(),
+                failed: Failed::of(line).map(Box::new),
+            });
         }
     }
 

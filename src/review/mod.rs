@@ -22,7 +22,7 @@ use crate::list::{Entry, Repo};
 use crate::look::{Looker, PATIENCE};
 use crate::owners::Key;
 use crate::report::TO_REVIEW;
-use crate::run::{Settings, entries};
+use crate::run::{Chosen, Settings, choose};
 use crate::screen::{self, tell};
 use crate::server::KEY_VARIABLES;
 
@@ -57,7 +57,7 @@ pub fn review(settings: &Settings, asking: Asking, home: Option<Home>) -> Result
     log::info!("using {}", engine.name());
     let arch = settings.arch(&engine)?;
     let servers = home.map(|mut it| it.list(&arch)).transpose()?.flatten();
-    let (entries, _) = entries(&settings.list, servers, &arch)?;
+    let Chosen { entries, .. } = choose(&settings.list, servers, &arch)?;
     let mut failed = 0_usize;
     let (mut repos, looker) = (vec![], Looker::default());
     let mut keys = HashSet::new();

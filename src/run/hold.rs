@@ -32,7 +32,7 @@ pub fn hold<T>(
         settings: &settings.sandbox,
         shard: settings.shard,
     };
-    let (lock, builder, base) = take_lock(sandbox, &settings.image)?;
+    let Taken { lock, kept, base } = take_lock(sandbox, &settings.image)?;
     // Now that no other run of this part on this engine writes it.
     let memory = Memory::open(settings.state.clone(), arch);
     let workshop = Workshop {
@@ -42,7 +42,7 @@ pub fn hold<T>(
         own: None,
         is_used: false,
         base,
-        builder,
+        builder: kept,
         lock,
     };
     // The lock goes with the workshop.
@@ -71,24 +71,37 @@ pub fn begin(workshop: &Workshop) -> Result<()> {
     Inbox { container: lock }.empty(soon())
 }
 
-/// Takes the lock, in a container of the kept builder image, or of the base image if that can't be used. Gives the kept one, and
-/// the id of the base image.
-fn take_lock<'e>(
-    sandbox: &Sandbox<'e>,
-    settings: &image::Settings,
-) -> Result<(Container<'e>, Option<Builder>, String)> {
+/// The lock that was taken.
+struct Taken<'e> {
+    /// Its container.
+    lock: Container<'e>,
+    /// The kept builder image that it is of; `None` if that can't be used.
+    kept: Option<Builder>,
+    /// The id of the base image.
+    base: String,
+}
+
+/// Takes the lock, in a container of the kept builder image, or of the base image if that can't be used.
+fn take_lock<'e>(sandbox: &Sandbox<'e>, settings: &image::Settings) -> Result<Taken<'e>> {
     if let Some(kept) = image::kept(sandbox.engine, settings) {
         match lock::take(sandbox, &image::kept_name()) {
             Ok(lock) => {
-                let base = kept.base.clone();
-                return Ok((lock, Some(kept), base));
+                return Ok(Taken {
+                    lock,
+                    base: kept.base.clone(),
+                    kept: Some(kept),
+                });
             }
             Err(error) if error.kind == Kind::Busy => return Err(error),
             Err(error) => log::warn!("{}: {error}; it is made anew", image::kept_name()),
         }
     }
     let base = image::pull(sandbox.engine, &settings.base)?;
-    Ok((lock::take(sandbox, &settings.base)?, None, base))
+    Ok(Taken {
+        lock: lock::take(sandbox, &settings.base)?,
+        kept: None,
+        base,
+    })
 }
 
 /// Says what builds can reach in their network that nobody may want them to.

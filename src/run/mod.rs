@@ -76,7 +76,7 @@ pub fn run(settings: &Settings, mut home: Home, summary: &mut Summary) -> Result
     let mut queue: Queue<Due, Line> = Queue::empty();
     // Also if a list of ours takes its place: the first request says whether the key is right, and who vouches for the server.
     let servers = home.list(&arch)?;
-    let (entries, listed) = entries(&settings.list, servers, &arch)?;
+    let Chosen { entries, listed } = choose(&settings.list, servers, &arch)?;
     let entries = part(entries, settings.shard);
     let approvals = settings
         .approvals
@@ -156,19 +156,29 @@ fn tell_not_built(queue: Queue<Due, Line>, ended: &Result<()>, summary: &mut Sum
     summary.write_report();
 }
 
-/// The entries that are chosen, and what is on the list: it isn't known if there is none, or if some of it can't be used.
-pub fn entries(
-    settings: &list::Settings,
-    servers: Option<List>,
-    arch: &Arch,
-) -> Result<(Vec<Entry>, Listed)> {
+/// What is chosen of a list.
+pub struct Chosen {
+    /// The entries that are built.
+    pub entries: Vec<Entry>,
+    /// What is on the list: it isn't known if there is none, or if some of it can't be used.
+    pub listed: Listed,
+}
+
+/// Chooses from the list, which a list of ours may take the place of.
+///
+/// # Errors
+/// A list of ours that can't be read; what is wanted, and isn't there.
+pub fn choose(settings: &list::Settings, servers: Option<List>, arch: &Arch) -> Result<Chosen> {
     let list = settings.in_place_of(servers, arch)?;
     let listed = list.as_ref().map(|it| Listed::of(&it.entries));
     let list = list.unwrap_or_default();
     if let Some((count, others)) = list.is_for_others() {
         log::warn!("none of the list's {count} repositories is for {arch}, but for {others}");
     }
-    Ok((list.choose(settings, arch)?, listed.unwrap_or_default()))
+    Ok(Chosen {
+        entries: list.choose(settings, arch)?,
+        listed: listed.unwrap_or_default(),
+    })
 }
 
 /// The entries that fall to a shard, or all. What can't be used is told by the first one.
