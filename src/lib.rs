@@ -45,6 +45,7 @@ pub mod build_log;
 pub mod clock;
 pub mod error;
 pub mod http;
+pub mod last_word;
 pub mod replace;
 pub mod report;
 pub mod retry;

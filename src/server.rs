@@ -4,21 +4,20 @@ use std::cell::Cell;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ureq::http::{Method, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{
-    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector,
-    TcpConnector, Transport,
+    ConnectProxyConnector, Connector, RustlsConnector, TcpConnector,
 };
 use ureq::{Agent, SendBody};
 
 use crate::error::{Error, Kind, Result};
 use crate::http::{Answer, Client, Deadline};
+use crate::last_word::LastWord;
 
 /// Where the server is, and what it takes to be let in.
 pub struct Settings {
@@ -51,16 +50,15 @@ pub struct Server {
     silent_since: Cell<Option<Instant>>,
     http: Client,
     ca_file: Option<PathBuf>,
-    /// Whether it has hung up before the end of what was sent.
-    has_hung_up: Arc<AtomicBool>,
+    last_word: LastWord,
 }
 
 impl Server {
     /// A client of this server, which isn't asked for anything yet.
     pub fn new(settings: Settings) -> Server {
         let base = settings.address.trim_end_matches('/').to_owned();
-        let has_hung_up = Arc::default();
-        let agent = agent(TlsConfig::default(), &has_hung_up);
+        let last_word = LastWord::default();
+        let agent = agent(TlsConfig::default(), &last_word);
         let mut http = Client::new(agent, base.clone(), base);
         http.secret = settings.api_key;
         let ca_file = settings.ca_file;
@@ -68,7 +66,7 @@ impl Server {
             silent_since: Cell::new(None),
             http,
             ca_file,
-            has_hung_up,
+            last_word,
         }
     }
 
@@ -113,7 +111,7 @@ impl Server {
             let advice = "a private CA's? set SSL_CERT_FILE to a file with its certificate";
             return Err(error.advise(advice));
         };
-        self.http.agent = trusting(file, &self.has_hung_up)?;
+        self.http.agent = trusting(file, &self.last_word)?;
         let answer = self.get(path, by);
         answer.map_err(|error| error.advise("with the certificates of SSL_CERT_FILE"))
     }
@@ -143,9 +141,10 @@ impl Server {
         let (key, size) = (self.http.secret.as_str(), size.to_string());
         let headers = [(KEY, key), ("Content-Length", &size)];
         let body = SendBody::from_reader(body);
-        self.has_hung_up.store(false, Ordering::Relaxed);
+        let has_hung_up = &self.last_word.has_hung_up;
+        has_hung_up.store(false, Ordering::Relaxed);
         let answer = self.http.send(Method::POST, path, &headers, body, by)?;
-        if answer.status() < 300 && self.has_hung_up.load(Ordering::Relaxed) {
+        if answer.status() < 300 && has_hung_up.load(Ordering::Relaxed) {
             let why = "it has hung up before the end, and says that all is well";
             let what = format!("POST {path} at {}", self.address());
             return Err(Error::new(Kind::NoAnswer, format!("{what}: {why}")));
@@ -169,7 +168,7 @@ pub fn refused(answer: Answer) -> Error {
 }
 
 /// An agent that trusts the certificates in this file, and no others.
-fn trusting(file: &Path, has_hung_up: &Arc<AtomicBool>) -> Result<Agent> {
+fn trusting(file: &Path, last_word: &LastWord) -> Result<Agent> {
     let doing = format!("reading {}, which SSL_CERT_FILE names", file.display());
     let pem = std::fs::read(file).map_err(|error| Error::unusable(doing, error))?;
     let certificate = |item| match item {
@@ -179,11 +178,11 @@ fn trusting(file: &Path, has_hung_up: &Arc<AtomicBool>) -> Result<Agent> {
     let certificates: Vec<_> = parse_pem(&pem).filter_map(certificate).collect();
     let roots = RootCerts::new_with_certs(&certificates);
     let tls = TlsConfig::builder().root_certs(roots).build();
-    Ok(agent(tls, has_hung_up))
+    Ok(agent(tls, last_word))
 }
 
 /// An agent that trusts so, and keeps to our times.
-fn agent(tls: TlsConfig, has_hung_up: &Arc<AtomicBool>) -> Agent {
+fn agent(tls: TlsConfig, last_word: &LastWord) -> Agent {
     let config = Client::config()
         .tls_config(tls)
         .timeout_connect(Some(CONNECT))
@@ -194,52 +193,7 @@ fn agent(tls: TlsConfig, has_hung_up: &Arc<AtomicBool>) -> Agent {
     let connector =
         ().chain(ConnectProxyConnector::default())
             .chain(TcpConnector::default())
-            .chain(LastWord(has_hung_up.clone()))
+            .chain(last_word.clone())
             .chain(RustlsConnector::default());
     Agent::with_parts(config.build(), connector, DefaultResolver::default())
-}
-
-/// Makes connections on which a write's failure is no end: a server that refuses an upload says why, and closes; what it
-/// has said is there to be read still. Notes that it has hung up.
-#[derive(Debug)]
-struct LastWord(Arc<AtomicBool>);
-
-/// Such a connection.
-#[derive(Debug)]
-struct Heard<T>(T, Arc<AtomicBool>);
-
-impl<T: Transport> Connector<T> for LastWord {
-    type Out = Heard<T>;
-
-    fn connect(
-        &self,
-        _: &ConnectionDetails,
-        it: Option<T>,
-    ) -> Result<Option<Heard<T>>, ureq::Error> {
-        Ok(it.map(|it| Heard(it, self.0.clone())))
-    }
-}
-
-impl<T: Transport> Transport for Heard<T> {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        self.0.buffers()
-    }
-
-    fn transmit_output(&mut self, amount: usize, by: NextTimeout) -> Result<(), ureq::Error> {
-        match self.0.transmit_output(amount, by) {
-            Err(ureq::Error::Io(_)) => {
-                self.1.store(true, Ordering::Relaxed);
-                Ok(())
-            }
-            sent => sent,
-        }
-    }
-
-    fn await_input(&mut self, by: NextTimeout) -> Result<bool, ureq::Error> {
-        self.0.await_input(by)
-    }
-
-    fn is_open(&mut self) -> bool {
-        self.0.is_open()
-    }
 }

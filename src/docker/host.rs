@@ -2,9 +2,14 @@
 
 use std::path::PathBuf;
 
+use ureq::Agent;
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{Connector, TcpConnector};
+
 use super::socket;
 use super::types::Version;
 use crate::http::Client;
+use crate::last_word::LastWord;
 
 /// The API versions that this program speaks: Engine 20.10's, up to the newest that it was written with.
 /// The highest that both sides know is used, as engines drop old versions (29 refuses all below 1.44).
@@ -35,7 +40,11 @@ impl Host {
                 let address = path.display().to_string();
                 (socket::agent(path, config), "engine", address)
             }
-            Host::Tcp(address) => (config.new_agent(), address.as_str(), address.clone()),
+            Host::Tcp(address) => {
+                let connector = ().chain(TcpConnector::default()).chain(LastWord::default());
+                let agent = Agent::with_parts(config, connector, DefaultResolver::default());
+                (agent, address.as_str(), address.clone())
+            }
         };
         let name = format!("the engine at {address}");
         Client::new(agent, format!("http://{host}"), name)

@@ -12,9 +12,12 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::*;
 use ureq::{Agent, Error};
 
+use crate::last_word::LastWord;
+
 /// An agent whose every connection goes to the socket at `path`, whatever host a URL names.
 pub fn agent(path: &Path, config: Config) -> Agent {
-    Agent::with_parts(config, UnixConnector(path.to_owned()), NoNames)
+    let connector = UnixConnector(path.to_owned()).chain(LastWord::default());
+    Agent::with_parts(config, connector, NoNames)
 }
 
 #[derive(Debug)]
@@ -48,18 +51,8 @@ impl Transport for Socket {
             .set_write_timeout(timeout.not_zero().map(|left| *left))?;
         let output = self.buffers.output();
         let output = output.get(..amount).unwrap_or(output);
-        match self.stream.write_all(output) {
-            // Whoever has hung up may have said why: that is there still, and is read next.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
-                ) =>
-            {
-                Ok(())
-            }
-            written => written.map_err(|error| timed_out(error, timeout)),
-        }
+        let written = self.stream.write_all(output);
+        written.map_err(|error| timed_out(error, timeout))
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
