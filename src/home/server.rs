@@ -276,3 +276,77 @@ fn found(answer: Answer) -> Result<Option<Answer>> {
         _ => Err(refused(answer)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inbox::Listed;
+    use crate::pkgbuild::parse;
+    use crate::server::Settings;
+
+    /// Runs `work` with the shelf of this repository.
+    fn with_shelf<T>(repo: &str, work: impl FnOnce(&Shelf) -> T) -> T {
+        let server = Server::new(Settings {
+            address: "http://127.0.0.1:1".to_owned(),
+            api_key: String::new(),
+            ca_file: None,
+        });
+        let (repo, arch) = (repo.parse().unwrap(), "any".parse().unwrap());
+        work(&Shelf {
+            server: &server,
+            repo: &repo,
+            arch: &arch,
+        })
+    }
+
+    #[test]
+    fn what_a_server_takes_for_something_else_has_no_name_there() {
+        let called = |repo: &str, name: &str, version: &str| {
+            let (name, version) = (name.parse().unwrap(), version.parse().unwrap());
+            with_shelf(repo, |it| it.called(&name, &version))
+        };
+        for (repo, name, version) in [
+            ("bur", "foo", "1:2-1"),
+            ("bur", "bur", "1-1"),
+            ("a-b", "a", "1-1"),
+            ("a-b-c", "a-b", "1-1"),
+            ("a-b-c", "b", "1-1"),
+        ] {
+            let name_there = called(repo, name, version).unwrap();
+            assert_eq!(name_there, format!("{name}-{version}"));
+        }
+        for (repo, name, version) in [
+            ("bur", "foo.pkg", "1-1"),
+            ("bur", "foo", "1.pkg.tar-1"),
+            ("a-b-c", "a", "1-1"),
+            ("a-b-c-d", "a-b", "1-1"),
+        ] {
+            let error = called(repo, name, version).unwrap_err().to_string();
+            assert!(error.contains("no Vieter server can have it"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_archive_that_a_server_reads_otherwise_is_not_sent() {
+        let taken = |ending: &str, size: u64| {
+            let listed = Listed {
+                size,
+                kind: ending.to_owned(),
+                names: ".PKGINFO".to_owned(),
+                pkginfo: "pkgname = foo\npkgbase = foo\npkgver = 1-1\narch = any\n".to_owned(),
+                ..Listed::default()
+            };
+            let pkgbuild = parse(b"\0\0foo\0\x001\x001\x001\0foo\x000\x000\0").unwrap();
+            let archive = Archive::check(&listed, &pkgbuild, &"any".parse().unwrap()).unwrap();
+            with_shelf("bur", |it| it.must_take(&archive)).map_err(|it| it.to_string())
+        };
+        for ending in ["", ".gz", ".xz", ".zst"] {
+            assert_eq!(taken(ending, MAX_SIZE), Ok(()));
+        }
+        for ending in [".bz2", ".lz4", ".lzo", ".lz", ".Z"] {
+            assert!(taken(ending, 1).unwrap_err().contains("set PKGEXT"));
+        }
+        let too_large = taken(".zst", MAX_SIZE + 1).unwrap_err();
+        assert!(too_large.contains("the first 2 GiB"), "{too_large}");
+    }
+}

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::{Value, json};
+
 use crate::folder::{Folder, add_repo, in_arch, seen_by_pacman};
 use crate::util::{Run, run, sh_in, trivial};
 use crate::wild::pkgbuild;
@@ -69,8 +71,11 @@ fn what_others_have_in_a_repository_stays_as_it_is() {
     let taken = home.git("taken", &pkgbuild("taken", ""));
     // Its packages are its own, and nothing that somebody has put there by hand.
     let thief = home.git("thief", &pkgbuild("theirs", "pkgrel=2"));
+    // Nor does it replace that, whatever its pkgbase is called.
+    let heir = "pkgbase=signed\nreplaces=(signed)";
+    let heir = home.git("heir", &pkgbuild("heir", heir));
     // The first one, so that pacman takes the database as it is.
-    let lines = [&beside, &ours, &taken, &thief].map(|url| format!("{url} repo=mine"));
+    let lines = [&beside, &ours, &taken, &thief, &heir].map(|url| format!("{url} repo=mine"));
     let lines = lines.each_ref().map(String::as_str);
     home.build_list(&lines, &["--prune"])
         .exits(1)
@@ -78,7 +83,9 @@ fn what_others_have_in_a_repository_stays_as_it_is() {
         .reports("built       beside 1-1  ")
         .reports("failed      taken 1-1  at publish  ")
         .reports("failed      theirs 1-2  at publish  ")
-        .reports("2 built, 0 up to date, 2 failed")
+        .reports("failed      signed 1-1  at publish  ")
+        .says("it replaces signed: that is published, and of signed")
+        .reports("2 built, 0 up to date, 3 failed")
         .says("say --replace theirs, once")
         .says(&format!("{}: ", squatter.display()))
         .says("raise pkgrel");
@@ -162,6 +169,32 @@ fn a_database_that_is_none_is_told_and_nothing_is_lost() {
         assert_eq!(log.iter().filter(is_told).count(), 1, "{repo}");
     }
     assert!(home.files() == before);
+}
+
+#[test]
+fn an_entry_has_a_thousand_packages_in_a_repository_at_most() {
+    let home = Folder::new();
+    let many = home.git("many", &pkgbuild("many", ""));
+    home.build_list(&[&many], &[]).exits(0);
+    // As a thousand nights leave it on which its package is called something else.
+    let file = home.repo("vieter").join("vieter.json");
+    let mut records: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let mut old = records["packages"]["many"].clone();
+    (old["version"], old["files"]) = (Value::Null, json!([]));
+    for n in 0..1000 {
+        records["packages"][format!("many-{n}")] = old.clone();
+    }
+    fs::write(&file, records.to_string()).unwrap();
+    home.git("many", &pkgbuild("many", "pkgver=2"));
+    home.build_list(&[&many], &["--prune"])
+        .exits(1)
+        .reports("failed      many 2-1  at publish  ")
+        .says("with these it would have over 1000 packages")
+        .says("--prune removes what it doesn't make any more")
+        .reports("1 failed, 1000 removed");
+    home.build_list(&[&many], &[])
+        .exits(0)
+        .reports("built       many 2-1  ");
 }
 
 #[test]

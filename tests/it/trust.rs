@@ -181,7 +181,7 @@ const ATTACKS: [(&str, &str, &str); 21] = [
 /// Those that are tried on an engine: all, but in the short list of `make test-engines` one of each kind, as what is in an archive is
 /// looked at in the same way on all of them.
 fn attacks() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
-    let is_short = std::env::var("VIETER_TEST_ALONE").is_ok();
+    let is_short = std::env::var("VIETER_TEST_SHORT").is_ok();
     let of_each_kind = ["a", "c", "i3", "g", "h2", "uu", "w", "many"];
     let those = ATTACKS.into_iter();
     those.filter(move |(name, _, _)| !is_short || of_each_kind.contains(name))

@@ -117,9 +117,17 @@ exec /usr/bin/pacman "$@"
 WRAPPER
 chmod +x /usr/local/bin/pacman
 "#;
-    let run = build_on(&world, change)
-        .exits(0)
-        .says("Could not resolve host");
+    // What it lacks may be there.
+    world.package("lacking", &pkgbuild("lacking", "depends=(nowhere)"));
+    let state = world.dir.path().join("state.json");
+    let run = on_changed(change, |image| {
+        let args = ["--base-image", image, "--state", state.to_str().unwrap()];
+        let first = world.build(&args).exits(1);
+        let again = world.build(&args).exits(1);
+        again.reports("failed      lacking 1-1  at dependencies  ");
+        first
+    });
+    let run = run.says("Could not resolve host");
     assert_eq!(
         run.stderr
             .matches("builds go on without what is published to bur")
@@ -130,7 +138,7 @@ chmod +x /usr/local/bin/pacman
     // Nor is it tried by each build: on a real network that is a time-out.
     let requests = world.server.take_requests();
     let looked_for = |it: &&String| it.starts_with("HEAD /bur/x86_64/bur.db");
-    assert_eq!(requests.iter().filter(looked_for).count(), 1);
+    assert_eq!(requests.iter().filter(looked_for).count(), 2);
 }
 
 #[test]
