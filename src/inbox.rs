@@ -14,6 +14,9 @@ use crate::words::{PackageName, RepoName};
 /// The folder, which root owns. A build's container has it, too, for what is lent to it.
 pub const FOLDER: &str = "/vieter";
 
+/// Where the checker puts those that are packed anew.
+const PACKED: &str = "/tmp/vieter-packed";
+
 /// Where makepkg puts archives, in a build's container.
 const PKGDEST: &str = "/build/packages/.";
 
@@ -61,7 +64,7 @@ impl Inbox<'_> {
     /// # Errors
     /// Those of the commands.
     pub fn empty(&self, by: Deadline) -> Result<()> {
-        self.container.run(&EMPTY.with([FOLDER]), by)
+        self.container.run(&EMPTY.with([FOLDER, PACKED]), by)
     }
 
     /// Carries the archives out of a build's container: regular files alone, flat, by what they are called. Gives what
@@ -76,15 +79,24 @@ impl Inbox<'_> {
         Ok(carrier.carried)
     }
 
-    /// Looks into the archives that were carried, and sums them up if that is to be told.
+    /// Looks into the archives that were carried. Sums them up if that is to be told, and packs them anew for those who unpack them
+    /// by older programs than ours.
     ///
     /// # Errors
     /// An archive that can't be read.
-    pub fn list(&self, carried: Vec<Member>, sums: bool, by: Deadline) -> Result<Vec<Listed>> {
+    pub fn list(
+        &self,
+        carried: Vec<Member>,
+        sums: bool,
+        packs_anew: bool,
+        by: Deadline,
+    ) -> Result<Vec<Listed>> {
         let count = carried.len().to_string();
         let sums = if sums { "sums" } else { "" };
-        let printed = self.ask(&ARCHIVES, &[FOLDER, &count, WALK, sums], by)?;
+        let packed = if packs_anew { PACKED } else { "" };
+        let printed = self.ask(&ARCHIVES, &[FOLDER, &count, WALK, sums, packed], by)?;
         let mut fields = printed.split_terminator('\0').map(str::to_owned);
+        let no_size = |error| Error::unusable("the size of an archive", error);
         let mut listed = vec![];
         for (place, member) in carried.into_iter().enumerate() {
             let mut field = || {
@@ -94,8 +106,8 @@ impl Inbox<'_> {
             listed.push(Listed {
                 place,
                 file: file_name(&member).to_owned(),
-                size: member.size,
                 kind: field()?,
+                size: field()?.parse().map_err(no_size)?,
                 names: field()?,
                 pkginfo: field()?,
                 sha256: field()?,
@@ -113,6 +125,14 @@ impl Inbox<'_> {
     /// Those of the request.
     pub fn open(&self, place: usize, by: Deadline) -> Result<impl Read + use<>> {
         self.open_file(&self.path(&place.to_string()), by)
+    }
+
+    /// Opens the same one as it was packed anew.
+    ///
+    /// # Errors
+    /// Those of the request.
+    pub fn open_packed(&self, place: usize, by: Deadline) -> Result<impl Read + use<>> {
+        self.open_file(&format!("{PACKED}/{place}"), by)
     }
 
     /// Opens a file at this path, likewise.

@@ -74,6 +74,11 @@ impl Home {
         matches!(self, Home::Folder(_))
     }
 
+    /// Whether archives are packed anew: servers may unpack them by older programs than those that they are checked with.
+    pub fn packs_anew(&self) -> bool {
+        matches!(self, Home::Server(_))
+    }
+
     /// Whether a key goes to another machine, unencrypted.
     pub fn sends_key_in_the_clear(&self) -> bool {
         match self {

@@ -13,8 +13,7 @@ use crate::retry::{A_FEW, Tries, WHILE_THERE_IS_TIME, retry};
 use crate::server::{Server, refused};
 use crate::words::{Arch, PackageName, RepoName, Version};
 
-/// What these servers read, by how it is packed, and how much of it: what is longer, or packed by others, is another archive to them, or none.
-const KINDS: [&str; 4] = ["", ".gz", ".xz", ".zst"];
+/// How many bytes these servers read of an archive.
 const MAX_SIZE: u64 = i32::MAX as u64;
 
 /// How long the server may take for one answer to a `HEAD`, one that is away for the same, and for one database, if there is that much time at
@@ -83,17 +82,12 @@ impl Shelf<'_> {
         Ok(called)
     }
 
-    /// Refuses an archive that these servers would read otherwise than it was checked.
+    /// Refuses an archive that these servers can't have as it was checked.
     fn must_take(&self, archive: &Archive) -> Result<()> {
         self.called(&archive.name, &archive.version)?;
-        let bad = |why: &str| Err(Error::unusable(archive.filename(), why));
-        if !KINDS.contains(&archive.ending.as_str()) {
-            return bad(
-                "Vieter servers read what is packed by zstd, xz or gzip, or not at all: set PKGEXT",
-            );
-        }
         if archive.size > MAX_SIZE {
-            return bad("Vieter servers keep no more than the first 2 GiB");
+            let why = "Vieter servers keep no more than the first 2 GiB";
+            return Err(Error::unusable(archive.filename(), why));
         }
         Ok(())
     }
@@ -151,7 +145,7 @@ impl Shelf<'_> {
                 continue;
             }
             archive.announce(self.repo);
-            let open = || inbox.open(archive.place, by);
+            let open = || inbox.open_packed(archive.place, by);
             self.upload(&what, was_there, open, archive.size, by)?;
             note(archive);
         }
@@ -280,8 +274,6 @@ fn found(answer: Answer) -> Result<Option<Answer>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inbox::Listed;
-    use crate::pkgbuild::parse;
     use crate::server::Settings;
 
     /// Runs `work` with the shelf of this repository.
@@ -324,29 +316,5 @@ mod tests {
             let error = called(repo, name, version).unwrap_err().to_string();
             assert!(error.contains("no Vieter server can have it"), "{error}");
         }
-    }
-
-    #[test]
-    fn an_archive_that_a_server_reads_otherwise_is_not_sent() {
-        let taken = |ending: &str, size: u64| {
-            let listed = Listed {
-                size,
-                kind: ending.to_owned(),
-                names: ".PKGINFO".to_owned(),
-                pkginfo: "pkgname = foo\npkgbase = foo\npkgver = 1-1\narch = any\n".to_owned(),
-                ..Listed::default()
-            };
-            let pkgbuild = parse(b"\0\0foo\0\x001\x001\x001\0foo\x000\x000\0").unwrap();
-            let archive = Archive::check(&listed, &pkgbuild, &"any".parse().unwrap()).unwrap();
-            with_shelf("bur", |it| it.must_take(&archive)).map_err(|it| it.to_string())
-        };
-        for ending in ["", ".gz", ".xz", ".zst"] {
-            assert_eq!(taken(ending, MAX_SIZE), Ok(()));
-        }
-        for ending in [".bz2", ".lz4", ".lzo", ".lz", ".Z"] {
-            assert!(taken(ending, 1).unwrap_err().contains("set PKGEXT"));
-        }
-        let too_large = taken(".zst", MAX_SIZE + 1).unwrap_err();
-        assert!(too_large.contains("the first 2 GiB"), "{too_large}");
     }
 }

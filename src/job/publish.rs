@@ -35,7 +35,10 @@ impl Job<'_, '_> {
             let what = "looking for package archives";
             return Err(Error::unusable(what, "makepkg made none"));
         }
-        let listed = sink.inbox.list(carried, settings.sums, self.by)?;
+        let packs_anew = sink.home.packs_anew();
+        let listed = sink
+            .inbox
+            .list(carried, settings.sums, packs_anew, self.by)?;
         let mut archives = self.checked(&listed, pkgbuild)?;
         // What the next run looks for comes last: then all else is there, too.
         archives.sort_by_key(|it| pkgbuild.names.contains(&it.name));

@@ -1,9 +1,10 @@
 # Looks into package archives. Run by the checker in the workshop's container, in which no stranger's code ever ran; but each
 # byte in the archives is a stranger's.
 # Arguments: $1 is the folder, $2 how many archives are in it: they are called 0, 1 and so on; $3 is walk.pl; $4 is anything if they are
-#   to be summed up, too.
-# Prints: of each archive the ending that its kind of packing has; the names in it that could be taken for its .PKGINFO, a line each;
-#   what stands in the one that is called so; and the archive's SHA-256, or nothing; each ended by a NUL. inbox.rs takes them.
+#   to be summed up, too; $5 is a folder for them, packed anew, which is made, or nothing if they stay as they are.
+# Prints: of each archive the ending that its kind of packing has; how many bytes it has; the names in it that could be taken for its
+#   .PKGINFO, a line each; what stands in the one that is called so; and its SHA-256, or nothing; each ended by a NUL. All is said of the
+#   one that was packed anew, if it was. inbox.rs takes them.
 # Exit code: 0 when all were looked at; anything else if one isn't what makepkg writes, or can't be read to its end.
 
 cd -- "$1" || exit
@@ -37,9 +38,21 @@ plain() { # PLACE KIND
     esac <"$1"
 }
 
+if [[ -n $5 ]]; then
+    mkdir -- "$5" || exit
+    # As the builder's makepkg does: what that has packed by zstd comes out as it was.
+    readarray -t pack < <(
+        for conf in /etc/makepkg.conf /etc/makepkg.conf.d/*.conf; do
+            # shellcheck disable=SC1090
+            [[ ! -r $conf ]] || . "$conf" >&2
+        done
+        printf '%s\n' "${COMPRESSZST[@]:-zstd}"
+    )
+    [[ ${pack[*]} != zstd ]] || pack=(zstd -c -z -q -)
+fi
 for ((n = 0; n < $2; n++)); do
     kind=$(kind "$n")
-    printf '%s\0' "$kind"
+    archive=./$n
     # bsdtar reads many formats, in layers of packing, and reads some tars otherwise than older ones do, which servers have: what all of
     # them read as it does is a tar in one layer, of headers that leave no choice.
     plain "$n" "$kind" | perl -e "$3"
@@ -47,23 +60,34 @@ for ((n = 0; n < $2; n++)); do
         echo "archive $n isn't what makepkg writes" >&2
         exit 1
     }
+    # One that some programs unpack may be another to older ones, or none: what ours has packed is read by all.
+    if [[ -n $5 ]]; then
+        archive=$5/$n
+        plain "$n" "$kind" | "${pack[@]}" >"$archive"
+        [[ ${PIPESTATUS[*]} == '0 0' ]] || {
+            echo "archive $n can't be packed anew by ${pack[*]}" >&2
+            exit 1
+        }
+        kind=.zst
+    fi
+    printf '%s\0' "$kind" "$(stat -c %s "$archive")"
     # Names with line ends are printed with escapes, on one line. What reads packages may take a name with a dot and slashes
     # around it for the same, and bsdtar itself takes those behind it, as of a folder. Longer names than a path can have keep pacman from
     # reading a database, so they are told as well. All names together may have 16 MiB.
     names=$(
-        bsdtar -tf "$n" | head -c 16777216 | awk 'length > 4096 || /^(\.\/*|\/)*\.PKGINFO(\/|$)/' | head -c 1000
+        bsdtar -tf "$archive" | head -c 16777216 | awk 'length > 4096 || /^(\.\/*|\/)*\.PKGINFO(\/|$)/' | head -c 1000
         exit "${PIPESTATUS[0]}"
     ) || exit
     printf '%s\0' "$names"
     # A NUL would end the field, so something else that is refused stands for it. All of them together may have 1 MiB.
     # Whoever reads packages in a plainer locale may stop at a name that can't be said there, as at an end: one of that kind before the
     # .PKGINFO leaves a package without a name.
-    LC_ALL=C bsdtar -nxOqf "$n" .PKGINFO | head -c 1048576 | tr '\0' '\1'
+    LC_ALL=C bsdtar -nxOqf "$archive" .PKGINFO | head -c 1048576 | tr '\0' '\1'
     [[ ${PIPESTATUS[0]} == @(0|141) || $names != .PKGINFO ]] || {
         echo "archive $n has a name before its .PKGINFO that isn't plain" >&2
         exit 1
     }
     sum=
-    [[ -z $4 ]] || sum=$(sha256sum <"$n") || exit
+    [[ -z $4 ]] || sum=$(sha256sum <"$archive") || exit
     printf '\0%s\0' "${sum%% *}"
 done

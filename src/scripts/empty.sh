@@ -1,6 +1,6 @@
 # Makes the inbox anew, empty: a folder that only root can write to. Run by root in the workshop's container.
-# Arguments: $1 is the folder.
+# Arguments: $1 is the folder; what else is named goes with what is in it.
 # Prints: nothing.
 # Exit code: 0 when it is there and empty.
 
-rm -rf -- "$1" && install -d -m 755 -- "$1"
+rm -rf -- "$@" && install -d -m 755 -- "$1"

@@ -731,6 +731,35 @@ package_everything-docs() { pkgdesc=; depends=(); install -d "$pkgdir/usr/share/
     world.build(&[]).exits(0).reports("up to date  everything ");
 }
 
+/// Bash for a `package()`: an archive that today's zstd unpacks, but none before 1.5.6 further than to its `.MTREE`, as what is behind that
+/// is in a block of literals with a count of no sequences that is longer than it has to be.
+const HALF_READ: &str = r#"
+  head -c 400000 /dev/urandom > .MTREE; echo 'format = 2' > .BUILDINFO; info "$pkgbase-debug" 1-1 any "$pkgbase" > .PKGINFO
+  bsdtar --format=ustar -cf whole .BUILDINFO .MTREE .PKGINFO
+  head -c 401920 whole | zstd -q > "$PKGDEST/EDGE"
+  tail -c +401921 whole | perl -e '
+    local $/; my $rest = <STDIN>;
+    print pack("V C2", 0xfd2fb528, 0, 0x38);
+    while (length $rest) {
+        my $piece = substr $rest, 0, 60000, "";
+        my $block = substr(pack("V", length($piece) << 4 | 3 << 2), 0, 3) . $piece . "\x80\x00";
+        print substr(pack("V", length($block) << 3 | 2 << 1 | (length $rest ? 0 : 1)), 0, 3), $block;
+    }' >> "$PKGDEST/EDGE""#;
+
+#[test]
+fn what_only_newer_programs_than_a_servers_unpack_is_packed_anew_for_it() {
+    let world = World::new();
+    world.package("victim", &trivial("victim"));
+    world.package("half", &evil("half", HALF_READ));
+    world.build(&[]).exits(0).reports("built       half 1-1  ");
+    // The server's own program, which is this machine's.
+    let archives = world.server.published("bur");
+    assert!(archives.contains(&VICTIM.to_owned()), "{archives:?}");
+    let own = archives.iter().find(|it| it.starts_with("half-debug"));
+    let info = unpack(&world.server.file("bur", own.unwrap()), ".PKGINFO");
+    assert!(info.contains("pkgbase = half\n"), "{info}");
+}
+
 #[test]
 fn into_a_folder_nothing_comes_either_that_is_not_its_pkgbuilds() {
     let home = Folder::new();

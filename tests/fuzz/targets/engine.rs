@@ -212,7 +212,7 @@ pub fn transport(data: &[u8]) {
                 name: format!("./{place}.pkg.tar"),
                 size: place as u64,
             };
-            match inbox.list((0..count).map(member).collect(), true, soon()) {
+            match inbox.list((0..count).map(member).collect(), true, false, soon()) {
                 Ok(listed) => {
                     for (place, it) in listed.iter().enumerate() {
                         assert_eq!(it.file, format!("{place}.pkg.tar"));
