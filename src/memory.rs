@@ -18,7 +18,7 @@ use crate::owners::{Key, Listed, Owners, belongs_to, names_of};
 use crate::replace::replace;
 use crate::report::{Failed, Line, Outcome, ToReview};
 use crate::text::{json_reader, one_line};
-use crate::words::{Arch, Commit, PackageName, Version};
+use crate::words::{Arch, Commit, PackageName, Version, if_any};
 
 /// The longest wait, and how long a look counts, in days.
 const WEEK: u64 = 7;
@@ -48,14 +48,17 @@ struct Text {
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Seen {
     /// What was looked at; `None` if it was never brought, or has no commits.
+    #[serde(default, deserialize_with = "if_any")]
     pub commit: Option<Commit>,
     /// The Git sources of a PKGBUILD with a `pkgver()`; `None` if they can't be known, so that a container has to look.
     pub sources: Option<Vec<Head>>,
     /// What it is, if that is known.
+    #[serde(default, deserialize_with = "if_any")]
     pub pkgbase: Option<PackageName>,
     /// Its packages.
     pub names: Vec<PackageName>,
     /// Their version, if that is known.
+    #[serde(default, deserialize_with = "if_any")]
     pub version: Option<Version>,
     /// When a container last found it published, in seconds since 1970.
     pub looked: u64,
@@ -137,13 +140,15 @@ impl Memory {
         let text = path.as_deref().map(read).transpose();
         let text =
             text.inspect_err(|error| log::warn!("{error}; going on without what it remembers"));
-        let text = text.ok().flatten().unwrap_or_default();
-        for (name, text) in &text.entries {
-            if Seen::read(text).is_none() {
+        let mut text = text.ok().flatten().unwrap_or_default();
+        text.entries.retain(|name, text| {
+            let is_read = Seen::read(text).is_some();
+            if !is_read {
                 let name = one_line(name, 600);
                 log::warn!("what is remembered of {name} can't be read; going on without");
             }
-        }
+            is_read
+        });
         Memory {
             path,
             arch: arch.clone(),
@@ -170,11 +175,16 @@ impl Memory {
         self.is_changed = true;
     }
 
+    /// What entries that publish to where this one does begin with in the file.
+    fn place(&self, repo: &Repo) -> String {
+        format!("{}/{} ", repo.publish_to, self.arch)
+    }
+
     /// What an entry is called in the file, which [`owner`] takes apart.
     fn name(&self, repo: &Repo) -> String {
         let Key { url, branch, path } = Key::of(repo);
         let [url, branch] = [url, branch].map(|it| it.replace(' ', "\t"));
-        format!("{}/{} {url} {branch} {path}", repo.publish_to, self.arch)
+        format!("{}{url} {branch} {path}", self.place(repo))
     }
 
     /// What is remembered of an entry.
@@ -205,16 +215,9 @@ impl Memory {
         owners: &Owners,
     ) -> Result<()> {
         let (key, to) = (Key::of(repo), &repo.publish_to);
-        let place = format!("{to}/{} ", self.arch);
-        // To look into a text takes less than to parse it, and there may be thousands.
-        let may_be_in = |text: &str| {
-            let mut names = names
-                .iter()
-                .map(|it| it.as_str().trim_end_matches("-debug"));
-            names.any(|it| text.contains(it))
-        };
+        let place = self.place(repo);
         let entries = self.text.entries.iter();
-        let here = entries.filter(|(name, text)| name.starts_with(&place) && may_be_in(text.get()));
+        let here = entries.filter(|(name, text)| name.starts_with(&place) && may_have(text, names));
         for (called, text) in here {
             let owner = &owner(called);
             if *owner != key
@@ -227,6 +230,28 @@ impl Memory {
             }
         }
         Ok(())
+    }
+
+    /// Forgets that other entries had these names, as this one was let have them.
+    fn forget_owners(&mut self, repo: &Repo, names: &[PackageName]) {
+        let (own, place) = (self.name(repo), self.place(repo));
+        for (name, text) in &mut self.text.entries {
+            if *name == own || !name.starts_with(&place) || !may_have(text, names) {
+                continue;
+            }
+            let Some(mut seen) =
+                Seen::read(text).filter(|it| names.iter().any(|name| it.has(name)))
+            else {
+                continue;
+            };
+            seen.names.retain(|it| !names.contains(it));
+            if seen.pkgbase.as_ref().is_some_and(|it| names.contains(it)) || seen.names.is_empty() {
+                (seen.pkgbase, seen.names) = (None, vec![]);
+            }
+            if let Ok(new) = to_raw_value(&seen) {
+                *text = new;
+            }
+        }
     }
 
     /// Remembers what became of an entry. `base` is the id of the base image that it was built with.
@@ -247,9 +272,13 @@ impl Memory {
         }
         let mut seen = found.unwrap_or_default();
         // What it makes it makes, as far as is known, until it is read again, and it is let have the names.
-        if !facts.names.is_empty() {
+        if let Some(pkgbase) = &facts.pkgbase
+            && !facts.names.is_empty()
+            && seen.names != facts.names
+        {
             seen.names.clone_from(&facts.names);
-            seen.pkgbase.clone_from(&facts.pkgbase);
+            seen.pkgbase = Some(pkgbase.clone());
+            self.forget_owners(repo, &names_of(pkgbase, &facts.names));
         }
         // What couldn't be brought is what it was.
         if facts.commit.is_none() {
@@ -297,6 +326,15 @@ impl Memory {
             log::warn!("writing the state {}: {error}", path.display());
         }
     }
+}
+
+/// Whether what is remembered of an entry may have one of these names: to look into a text takes less than to parse it, and there may be
+/// thousands.
+fn may_have(text: &RawValue, names: &[PackageName]) -> bool {
+    let mut names = names
+        .iter()
+        .map(|it| it.as_str().trim_end_matches("-debug"));
+    names.any(|it| text.get().contains(it))
 }
 
 /// Whose an entry of the file is, by what it is called there.
@@ -351,6 +389,51 @@ mod tests {
     fn failed(step: Step, kind: Kind) -> Outcome {
         let error = Error::new(kind, "odd");
         Outcome::Failed(Failure { step, error })
+    }
+
+    #[test]
+    fn a_name_that_another_entry_was_let_have_is_that_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let (to, arch) = ("mine".parse().unwrap(), "any".parse().unwrap());
+        let list = list::read_from(&b"https://a/x\nhttps://b/x"[..], "L", &to, &arch).unwrap();
+        let [Entry::Repo(old), Entry::Repo(new)] = list.entries.as_slice() else {
+            panic!("no entries");
+        };
+        let mut memory = Memory::open(Some(dir.path().join("state")), &arch);
+        let is_free = |memory: &Memory, repo: &Repo| {
+            let names = ["x".parse().unwrap()];
+            // As if all that is remembered was on the list.
+            let (listed, owners) = (Listed::default(), Owners::default());
+            let taken = memory.must_not_be_anothers(repo, &names, &listed, &owners);
+            taken.is_ok()
+        };
+        memory.keep(&line(old, Some("a"), Outcome::Built), "base", false);
+        assert!(is_free(&memory, old) && !is_free(&memory, new));
+        memory.keep(&line(new, Some("b"), Outcome::Built), "base", false);
+        assert!(!is_free(&memory, old) && is_free(&memory, new));
+        let old = memory.find(old).unwrap();
+        assert!(old.names.is_empty() && old.commit == Some(id("a")));
+    }
+
+    #[test]
+    fn what_an_older_version_has_remembered_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        let seen =
+            r#"{"commit":"","sources":null,"pkgbase":"x","names":["x"],"version":"","looked":0}"#;
+        let text = format!(
+            r#"{{"refreshed":null,"entries":{{"mine/any https://a/x  ":{seen},"odd":1}}}}"#
+        );
+        std::fs::write(&path, text).unwrap();
+        let (to, arch) = ("mine".parse().unwrap(), "any".parse().unwrap());
+        let list = list::read_from(&b"https://a/x"[..], "L", &to, &arch).unwrap();
+        let Some(Entry::Repo(repo)) = list.entries.first() else {
+            panic!("no entry");
+        };
+        let memory = Memory::open(Some(path), &arch);
+        let seen = memory.find(repo).unwrap();
+        assert!(seen.commit.is_none() && seen.version.is_none() && seen.names.len() == 1);
+        assert_eq!(memory.text.entries.len(), 1);
     }
 
     #[test]

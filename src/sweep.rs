@@ -42,17 +42,17 @@ pub fn sweep(engine: &Engine, containers: Vec<ContainerSummary>, own: &RunId) {
 /// doesn't list those.
 fn remove_image(engine: &Engine, name: &str) -> Result<()> {
     let parent = engine.image(name)?.and_then(|it| it.parent);
-    engine.remove_image(name)?;
+    match engine.remove_image(name) {
+        // What else was made of it keeps it, or another part's container.
+        Err(error) if error.kind == Kind::Status(409) => return Ok(()),
+        removed => removed?,
+    }
     let Some(parent) = parent.filter(|it| !it.is_empty()) else {
         return Ok(());
     };
     match engine.image(&parent)? {
         Some(image) if is_nameless(&image) && is_ours(engine, &image)? => {
-            // What else was made of it keeps it.
-            match remove_image(engine, &parent) {
-                Err(error) if error.kind == Kind::Status(409) => Ok(()),
-                removed => removed,
-            }
+            remove_image(engine, &parent)
         }
         _ => Ok(()),
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Kind, Result};
 use crate::text::one_line;
@@ -197,6 +197,18 @@ impl FromStr for Version {
             _ => Err(misspelt(text, "a version")),
         }
     }
+}
+
+/// Reads a word that may be missing, or an empty text in its place.
+///
+/// # Errors
+/// What isn't one.
+pub fn if_any<'d, D: Deserializer<'d>, T: FromStr<Err = Error>>(
+    reader: D,
+) -> Result<Option<T>, D::Error> {
+    let text: Option<String> = Option::deserialize(reader)?;
+    let word = text.filter(|it| !it.is_empty()).map(|it| it.parse());
+    word.transpose().map_err(serde::de::Error::custom)
 }
 
 impl TryFrom<String> for Version {

@@ -50,11 +50,12 @@ impl<'e> Workshop<'e> {
         self.builder.as_ref().map_or(&self.base, |it| &it.base)
     }
 
-    /// Makes the builder image, or brings the kept one up to date, unless it is.
+    /// Makes the builder image, or brings the kept one up to date, unless it is. One that can't be is made anew, if it may be: that
+    /// takes as much as the first one did.
     ///
     /// # Errors
     /// Those of [`image::update`] and [`image::commit`]; the kept one stays then.
-    pub fn bring_up_to_date(&mut self, memory: &mut Memory) -> Result<()> {
+    pub fn bring_up_to_date(&mut self, may_be_anew: bool, memory: &mut Memory) -> Result<()> {
         if self.builder.as_ref().is_some_and(|it| it.is_up_to_date) {
             return Ok(());
         }
@@ -67,7 +68,7 @@ impl<'e> Workshop<'e> {
         let refreshed = match &self.builder {
             Some(kept) if kept.base == self.base => match self.make(false) {
                 // A new installation has no older packages that are in the way.
-                Err(error) if matches!(error.kind, Kind::Exit(_)) => {
+                Err(error) if may_be_anew && matches!(error.kind, Kind::Exit(_)) => {
                     log::warn!("{error}; the builder image is made anew");
                     None
                 }

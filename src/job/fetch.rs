@@ -80,7 +80,8 @@ impl Job<'_, '_> {
         let known = self.task.known;
         let seen = &known.memory.find(self.task.repo)?;
         let to_review = known.to_review(seen, approved?);
-        to_review.filter(|it| it.count.is_some()).cloned()
+        let may_be_believed = |it: &&ToReview| it.count.is_some() && seen.is_recent();
+        to_review.filter(may_be_believed).cloned()
     }
 
     /// Approves the newest commit if what leads to it is an update, and nothing else. Tells whether it has, or would have in a dry

@@ -12,7 +12,7 @@ use crate::clock::{ago, weekday};
 use crate::error::Kind;
 use crate::list::Repo;
 use crate::look::Head;
-use crate::words::{Commit, PackageName, Version};
+use crate::words::{Commit, PackageName, Version, if_any};
 
 /// What happened to a repository.
 pub enum Outcome {
@@ -111,6 +111,7 @@ pub struct ToReview {
     /// The approved commit.
     pub approved: Commit,
     /// The newest one; `None` if it isn't one that git makes.
+    #[serde(default, deserialize_with = "if_any")]
     pub tip: Option<Commit>,
     /// How many there are between them, if that is known: none if the branch was set back.
     pub count: Option<u64>,

@@ -89,7 +89,7 @@ pub fn gather(
     hold(settings, engine, arch, |mut workshop, mut memory| {
         run::begin(&workshop)?;
         if workshop.builder.is_none() {
-            workshop.bring_up_to_date(&mut memory)?;
+            workshop.bring_up_to_date(true, &mut memory)?;
             memory.save();
         }
         let look = |repo: &Rc<Repo>| {

@@ -93,14 +93,26 @@ impl Night<'_> {
         let is_old = builder
             .as_ref()
             .is_some_and(|it| !memory.is_of_today(it.made));
-        if is_old || self.settings.image.fresh {
-            match self.workshop.bring_up_to_date(memory) {
-                // It may well be that nothing has to be built.
-                Err(error) if is_old && is_others(error.kind) => log::warn!("{error}"),
+        let is_fresh = self.settings.image.fresh;
+        if is_old || is_fresh {
+            match self.workshop.bring_up_to_date(is_fresh, memory) {
+                // It may well be that nothing has to be built. If something has, it is tried again; else in a day.
+                Err(error) if is_old && is_others(error.kind) => {
+                    log::warn!("{error}");
+                    let builder = self.workshop.builder.as_ref();
+                    builder.inspect(|it| memory.note_refreshed(it.made));
+                }
                 ended => ended?,
             }
         }
         let is_to_be_new = self.look(summary) || self.settings.builds.force;
+        if self.queue.is_empty() && self.workshop.builder.is_none() {
+            // Without one, each run pulls the base image, on quiet nights, too.
+            match self.workshop.bring_up_to_date(true, &mut self.known.memory) {
+                Err(error) if is_others(error.kind) => log::warn!("{error}"),
+                ended => ended?,
+            }
+        }
         if !self.queue.is_empty() {
             self.get_ready(is_to_be_new)?;
             self.warn_of_architecture();
@@ -152,7 +164,8 @@ impl Night<'_> {
         if is_to_be_new || self.workshop.builder.is_none() {
             // The container that waits is of the old one.
             self.handover.waiting = None;
-            self.workshop.bring_up_to_date(&mut self.known.memory)?;
+            self.workshop
+                .bring_up_to_date(true, &mut self.known.memory)?;
         }
         let (workshop, log_dir) = (&self.workshop, &self.settings.builds.log_dir);
         if let (Some(builder), Some(_)) = (&workshop.builder, log_dir) {
