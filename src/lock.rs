@@ -83,6 +83,16 @@ fn take_name<'e>(
             Err(error) => error,
         };
         let is_taken = error.kind == Kind::NameTaken;
+        // One that we have asked for, and that came when nobody waited for it any more.
+        if let Ok(Some(it)) = found(sandbox.engine, name)
+            && run_of(&it) == Some(sandbox.run.as_str())
+        {
+            sandbox.engine.remove_container(&it.id)?;
+            match is_taken {
+                true => continue,
+                false => return Err(error),
+            }
+        }
         let somebody_had_it = match clear(sandbox.engine, name, give_up_at, time_to_go) {
             Ok(somebody_had_it) => somebody_had_it,
             Err(why) if is_taken || why.kind == Kind::Busy => return Err(why),
@@ -239,13 +249,22 @@ fn found(engine: &Engine, name: &str) -> Result<Option<ContainerSummary>> {
 
 /// That a run holds its lock.
 fn busy(name: &str, other: &ContainerSummary) -> Error {
-    let run = other.labels.as_ref().and_then(|it| it.get(RUN_LABEL));
-    let run = run.map_or("", String::as_str);
+    let run = run_of(other);
+    let run = run.unwrap_or("");
     let lock = format!("the container {name} ({})", short(&other.id));
     let busy = format!("another run ({run}) is using this engine: {lock}");
     let advice = "wait until that run has ended, or end its process; if there is none (an engine that keeps containers over its restart, \
         a proxy that keeps connections), remove the container";
     Error::new(Kind::Busy, format!("{busy}; {advice}"))
+}
+
+/// The run that a container is of.
+fn run_of(container: &ContainerSummary) -> Option<&str> {
+    container
+        .labels
+        .as_ref()?
+        .get(RUN_LABEL)
+        .map(String::as_str)
 }
 
 /// As much of a container's id as tells it from others.

@@ -89,6 +89,8 @@ pub struct Owners {
     names: HashMap<u64, Rc<Repo>>,
     /// The pacman repositories that they are in.
     repos: HashSet<RepoName>,
+    /// Those of them that are packages', and not only a pkgbase's, or kept for its debug package.
+    made: HashSet<u64>,
     /// The entries whose PKGBUILDs were read, by where they publish to. Of others it is remembered what they make.
     read: HashSet<u64>,
 }
@@ -110,6 +112,7 @@ impl Owners {
         pkgbase: &PackageName,
         names: &[PackageName],
     ) -> Result<()> {
+        let packages = names.len();
         let (names, own) = (names_of(pkgbase, names), Key::of(repo));
         let mut places = vec![];
         for name in &names {
@@ -120,6 +123,9 @@ impl Owners {
             }
             places.push(place);
         }
+        let made = names.iter().take(packages);
+        let made = made.map(|name| self.place(&repo.publish_to, name));
+        self.made.extend(made.collect::<Vec<_>>());
         let owned = places.into_iter().map(|place| (place, repo.clone()));
         self.names.extend(owned);
         self.repos.insert(repo.publish_to.clone());
@@ -140,9 +146,9 @@ impl Owners {
         owners.find(|owner| Key::of(owner) != own).map(|it| &**it)
     }
 
-    /// Whether an entry has this name in this run, whichever that is.
-    pub fn have(&self, repo: &RepoName, name: &PackageName) -> bool {
-        self.names.contains_key(&self.place(repo, name))
+    /// Whether an entry makes a package of this name in this run, whichever that is.
+    pub fn make(&self, repo: &RepoName, name: &PackageName) -> bool {
+        self.made.contains(&self.place(repo, name))
     }
 
     /// Whether the PKGBUILD of this entry was read in this run.
@@ -186,8 +192,8 @@ mod tests {
         owners.claim(repo, &base, slice::from_ref(&foo)).unwrap();
         assert!(!owners.have_read(&mine, &key));
         owners.note_read(repo);
-        assert!(owners.have(&mine, &foo) && owners.have(&mine, &base.debug()));
-        assert!(!owners.have(&other, &foo) && !owners.have(&mine, &bar));
+        assert!(owners.make(&mine, &foo) && !owners.make(&mine, &base.debug()));
+        assert!(!owners.make(&other, &foo) && !owners.make(&mine, &bar));
         assert!(owners.have_read(&mine, &key) && !owners.have_read(&other, &key));
         let branch = "b".to_owned();
         assert!(!owners.have_read(&mine, &Key { branch, ..key }));

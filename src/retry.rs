@@ -63,6 +63,9 @@ impl Tries {
         // A server that wants a longer pause than there is time is asked a last time before the end.
         if self.most == WHILE_THERE_IS_TIME && self.by.left() <= pause {
             pause = self.by.left().saturating_sub(LAST).max(usual);
+            if error.retry_after > usual {
+                self.most = made.saturating_add(1);
+            }
         }
         if made >= self.most || self.by.left() <= pause {
             return Err(error.advise(&format!("given up after try {made}")));

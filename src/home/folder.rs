@@ -14,7 +14,7 @@ use super::change::plain;
 use super::database::{Database, Package};
 use super::page::{self, Section};
 use super::publish::tidy;
-use super::records::Records;
+use super::records::{Record, Records};
 use super::staging::{Staging, failed_to};
 use super::{Gone, Sink};
 use crate::docker::Container;
@@ -136,7 +136,8 @@ impl Folder {
     }
 
     /// The packages that no entry of the list makes any more: their own entry has left the list, or was read and makes others, and no
-    /// entry has claimed their names in this run, as one does that is the same with another URL.
+    /// entry makes what is called so, as one does that is the same with another URL. A debug package is made as long as it is of the same
+    /// version as what it is of.
     ///
     /// # Errors
     /// Records that can't be read.
@@ -144,14 +145,22 @@ impl Folder {
         let mut gone = vec![];
         let ours = self.places()?.into_iter().filter(|(_, its)| its == arch);
         for (repo, _) in ours {
-            for (name, record) in Records::read(&self.dir(&repo, arch))?.packages {
+            let packages = Records::read(&self.dir(&repo, arch))?.packages;
+            for (name, record) in &packages {
                 let key = &record.entry;
                 let may_be_made = listed.may_have(&repo, key) && !owners.have_read(&repo, key);
-                if !may_be_made && !owners.have(&repo, &name) {
+                let base = record.base.as_ref();
+                let is_debug = base.is_some_and(|it| it.debug() == *name);
+                let is_of_it = |(other, it): (&PackageName, &Record)| {
+                    let is_same = it.base == record.base && it.version == record.version;
+                    is_same && owners.make(&repo, other)
+                };
+                let is_made = owners.make(&repo, name) || is_debug && packages.iter().any(is_of_it);
+                if !may_be_made && !is_made {
                     gone.push(Gone {
                         repo: repo.clone(),
-                        name,
-                        version: record.version,
+                        name: name.clone(),
+                        version: record.version.clone(),
                     });
                 }
             }
@@ -298,7 +307,7 @@ impl Shelf<'_> {
             let unpacked = plain(self.inbox, &mut file, size, by);
             unpacked.and_then(|it| Database::read(it, &self.seed))
         };
-        let advice = "restore it, or make it anew with repo-add";
+        let advice = "make it anew with repo-add, of all archives beside it";
         read.map_err(|error| error.during(path.display()).advise(advice))
     }
 
@@ -416,6 +425,54 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::list::{self, Entry};
+    use crate::owners::Key;
+
+    #[test]
+    fn a_debug_package_goes_when_what_it_is_of_is_newer() {
+        let temp = tempfile::tempdir().unwrap();
+        let (repo, arch) = ("mine".parse().unwrap(), "any".parse().unwrap());
+        let list = list::read_from(&b"https://a/x"[..], "L", &repo, &arch).unwrap();
+        let Some(Entry::Repo(entry)) = list.entries.first() else {
+            panic!("no entry");
+        };
+        let record = |version: &str| {
+            let (entry, base) = (Key::of(entry), Some("x".parse().unwrap()));
+            let version = Some(version.to_owned());
+            let (commit, time, files) = (None, 0, vec![]);
+            Record {
+                entry,
+                base,
+                commit,
+                time,
+                version,
+                files,
+            }
+        };
+        let (dir, sign_command) = (temp.path().to_owned(), None);
+        let folder = Folder::open(Settings { dir, sign_command }).unwrap();
+        let mut owners = Owners::default();
+        let x: PackageName = "x".parse().unwrap();
+        owners
+            .claim(entry, &x, &["x-bin".parse().unwrap()])
+            .unwrap();
+        owners.note_read(entry);
+        let listed = Listed::of(&list.entries);
+        let dir = temp.path().join("mine/any");
+        fs::create_dir_all(&dir).unwrap();
+        // What is called as the pkgbase is made no more; nor is the debug package, once it is older.
+        for (version, gone) in [("2-1", &["x"][..]), ("1-1", &["x", "x-debug"])] {
+            let mut records = Records::default();
+            for (name, version) in [("x-bin", "2-1"), ("x", "1-1"), ("x-debug", version)] {
+                let name = name.parse().unwrap();
+                records.packages.insert(name, record(version));
+            }
+            fs::write(dir.join("vieter.json"), records.text().unwrap()).unwrap();
+            let found = folder.gone(&arch, &listed, &owners).unwrap();
+            let found: Vec<_> = found.iter().map(|it| it.name.as_str()).collect();
+            assert_eq!(found, gone);
+        }
+    }
 
     #[test]
     fn another_name_of_a_repository_is_none_of_its_own() {

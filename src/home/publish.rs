@@ -172,7 +172,17 @@ fn may_be_placed(
     if theirs.is_some() && !source.replace.contains(name) {
         let what = format!("the package {name} in {}", shelf.file("db"));
         let advice = format!("to give its name to this entry, say --replace {name}, once");
-        return Err(Error::unusable(what, "somebody else has put it there").advise(&advice));
+        let why = "somebody else has put it there, or the database is an older copy";
+        return Err(Error::unusable(what, why).advise(&advice));
+    }
+    if let Some(it) = database.find(name)
+        && it.version == archive.version.to_string()
+        && it.filename != filename
+        && shelf.has_whole(it)
+    {
+        let why = "this version of it is published, and is never replaced by another archive";
+        let what = shelf.dir.join(&it.filename);
+        return Err(Error::unusable(what.display(), why).advise("raise pkgrel"));
     }
     let path = shelf.dir.join(&filename);
     let is_there = |name: &str| shelf.dir.join(name).symlink_metadata().is_ok();
@@ -192,7 +202,11 @@ fn may_be_placed(
     let version = record.and_then(|it| it.version.as_ref());
     if version == Some(&archive.version.to_string()) {
         let why = "it was published, and somebody has taken it out of the database";
-        return bad(why, "put it back with repo-add, or raise pkgrel");
+        let repo = shelf.repo;
+        let advice = format!(
+            "raise pkgrel, or put it back: cp {repo}.db {repo}.db.tar; cp {repo}.files {repo}.files.tar; repo-add {repo}.db.tar FILE"
+        );
+        return bad(why, &advice);
     }
     match records.files(name).contains(&filename) {
         // A publish that was killed has left it.

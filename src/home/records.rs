@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::list::Repo;
 use crate::owners::{Key, Listed, belongs_to, names_of};
 use crate::report::{Failed, Tried};
+use crate::text::one_line;
 use crate::words::{Commit, PackageName};
 
 /// The file, in the folder of a repository and an architecture.
@@ -61,7 +62,16 @@ impl Records {
             Error::unusable(format!("reading {}", path.display()), why).advise(advice)
         };
         match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string())),
+            Ok(bytes) => {
+                let records: Records =
+                    serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+                // They are removed by these names, and whoever shares the folder can write any.
+                let mut files = records.packages.values().flat_map(|it| &it.files);
+                match files.find(|it| it.contains('/') || it.starts_with('.')) {
+                    Some(file) => Err(bad(format!("{} is no archive's name", one_line(file, 100)))),
+                    None => Ok(records),
+                }
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Records::default()),
             Err(error) => Err(bad(error.to_string())),
         }
@@ -94,7 +104,8 @@ impl Records {
                 && let Some(name) = names.iter().find(|name| its.contains(name))
                 && listed.may_have(&repo.publish_to, entry)
             {
-                return Err(belongs_to(name, repo, entry));
+                let advice = format!("or, if it is the same, change the entry of {name} in {FILE}");
+                return Err(belongs_to(name, repo, entry).advise(&advice));
             }
         }
         Ok(())
@@ -130,7 +141,8 @@ impl Records {
         }
         let what = format!("the database {}", path.display());
         let why = format!("it is missing or empty, and {FILE} beside it knows of packages");
-        let advice = "restore it, or make it with repo-add; to begin anew, empty its folder";
+        let advice =
+            "make it with repo-add, of all archives beside it; to begin anew, empty its folder";
         Err(Error::unusable(what, why).advise(advice))
     }
 

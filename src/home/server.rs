@@ -169,13 +169,22 @@ impl Shelf<'_> {
         let path = format!("/{}/publish", encode(self.repo.as_str()));
         let mut refusals = Tries::new(A_FEW, by);
         let mut faults = Tries::new(WHILE_THERE_IS_TIME, by);
+        // Servers file what has come of an upload that breaks off, and from then on the version is there.
+        let mut may_be_there = false;
+        let advised = |may_be_there: bool, error: Error| match may_be_there {
+            true => error.advise("the server may have kept a part of it: publish it with --force"),
+            false => error,
+        };
         loop {
             // It is open for this request alone: as long as it is, Docker answers nobody who asks about the container that it is read from.
-            let error = match self.server.post(&path, &mut open()?, size, by) {
+            let mut archive = open().map_err(|error| advised(may_be_there, error))?;
+            let error = match self.server.post(&path, &mut archive, size, by) {
                 Ok(answer) if answer.status() == 200 => return Ok(()),
                 Ok(answer) => refused(answer),
                 Err(error) => error,
             };
+            drop(archive);
+            may_be_there |= matches!(error.kind, Kind::NoAnswer | Kind::Status(500..));
             let tries = match error.kind {
                 // What these servers say of an archive that they can't take as well, and what a full disk is.
                 Kind::Status(500 | 507) => &mut refusals,
@@ -193,16 +202,10 @@ impl Shelf<'_> {
                 log::info!("{version} has arrived in {} after all", self.repo);
                 return Ok(());
             }
-            if let Some(error) = given_up {
-                let may_have_begun = matches!(error.kind, Kind::NoAnswer | Kind::Status(500..));
-                let may_be_there = may_have_begun && !matches!(arrived, Ok(false));
-                return Err(match is_there || may_be_there {
-                    true => error
-                        .advise("the server may have kept a part of it: publish it with --force"),
-                    false => error,
-                });
+            may_be_there = is_there || may_be_there && !matches!(arrived, Ok(false));
+            if let Some(error) = given_up.or(arrived.err()) {
+                return Err(advised(may_be_there, error));
             }
-            arrived?;
         }
     }
 

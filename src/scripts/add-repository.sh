@@ -16,6 +16,7 @@ if pacman-conf --repo-list | grep -qxF -- "$1"; then
     exit 1
 fi
 mkdir -p /etc/pacman.d
-printf '[%s]\nServer = %s\nSigLevel = Optional TrustAll\n' "$1" "$2" >"$conf"
+# It is taken from whoever has it; the keys that others' packages in it may be signed with aren't in a build's keyring.
+printf '[%s]\nServer = %s\nSigLevel = Never\n' "$1" "$2" >"$conf"
 pacman --config "$conf" -Sy
 printf '\nInclude = %s\n' "$conf" >>/etc/pacman.conf

@@ -313,12 +313,13 @@ fn a_name_stays_its_entrys_until_that_leaves_the_list_and_what_nobody_makes_can_
     let mine = home.git("mine", &pkgbuild("name", ""));
     let twin = home.git(
         "twin",
-        "pkgbase=twin\npkgname=(left right)\npkgver=1\npkgrel=1\narch=(any)\npackage_left() { :; }\npackage_right() { :; }\n",
+        "pkgbase=twin\npkgname=(left right twin)\npkgver=1\npkgrel=1\narch=(any)\npackage_left() { :; }\npackage_right() { :; }\npackage_twin() { :; }\n",
     );
     let old = home.git("old", &pkgbuild("old", ""));
     home.build_list(&[&mine, &twin, &old], &[]).exits(0);
 
-    // The next night another entry stands before the owner, one is no more, and one makes a package less.
+    // The next night another entry stands before the owner, one is no more, and one makes two packages less, one of which is called as
+    // its pkgbase is.
     let theirs = home.git("theirs", &pkgbuild("name", "pkgver=2"));
     home.git(
         "twin",
@@ -332,13 +333,14 @@ fn a_name_stays_its_entrys_until_that_leaves_the_list_and_what_nobody_makes_can_
         .reports("failed      name 2-1  at version  ")
         .reports("up to date  name 1-1  ")
         .reports("gone        vieter/old 1-1")
-        .reports("0 built, 2 up to date, 1 failed, 2 gone");
+        .reports("0 built, 2 up to date, 1 failed, 3 gone");
     home.build_list(&[&theirs, &twin], &["--dry-run", "--prune"])
         .exits(0)
         .reports("would build  name 2-1  (1-1 is published)  ")
         .reports("gone        vieter/old 1-1")
         .reports("gone        vieter/right 1-1")
-        .reports("0 built, 1 up to date, 0 failed, 1 would be built, 2 gone");
+        .reports("gone        vieter/twin 1-1")
+        .reports("0 built, 1 up to date, 0 failed, 1 would be built, 3 gone");
     assert!(home.all_files() == all);
     let run = home
         .build_list(&[&theirs, &mine, &twin], &["--prune"])
@@ -348,7 +350,8 @@ fn a_name_stays_its_entrys_until_that_leaves_the_list_and_what_nobody_makes_can_
         .reports("up to date  twin 1-1  ")
         .reports("gone        vieter/old 1-1")
         .reports("gone        vieter/right 1-1")
-        .reports("0 built, 2 up to date, 1 failed, 2 gone")
+        .reports("gone        vieter/twin 1-1")
+        .reports("0 built, 2 up to date, 1 failed, 3 gone")
         .says("it belongs to ");
     let names_both = |line: &str| line.contains(&theirs) && line.contains(&mine);
     assert!(run.stderr.lines().any(names_both));
@@ -362,8 +365,8 @@ fn a_name_stays_its_entrys_until_that_leaves_the_list_and_what_nobody_makes_can_
         .reports("built       name 2-1  ");
     assert!(!run.stdout.contains("removed"));
     let (name, left) = ("name-2-1-any.pkg.tar.zst", "left-1-1-any.pkg.tar.zst");
-    let (old, right) = ("old-1-1-any.pkg.tar.zst", "right-1-1-any.pkg.tar.zst");
-    assert_eq!(home.names("vieter"), [left, name, old, right]);
+    let [old, right, twin] = ["old", "right", "twin"].map(|it| format!("{it}-1-1-any.pkg.tar.zst"));
+    assert_eq!(home.names("vieter"), [left, name, &old, &right, &twin]);
 
     // An empty list is a mistake rather than the wish to have nothing.
     let before = home.files();
@@ -381,7 +384,8 @@ fn a_name_stays_its_entrys_until_that_leaves_the_list_and_what_nobody_makes_can_
         .exits(0)
         .reports("removed     vieter/old 1-1")
         .reports("removed     vieter/right 1-1")
-        .reports("0 built, 2 up to date, 0 failed, 2 removed");
+        .reports("removed     vieter/twin 1-1")
+        .reports("0 built, 2 up to date, 0 failed, 3 removed");
     assert_eq!(home.names("vieter"), [left, name]);
     assert_eq!(seen_by_pacman(&home.dir(), "vieter"), "left 1-1\nname 2-1");
 }

@@ -21,7 +21,7 @@ pub struct Ended {
 }
 
 /// Runs `vieter build` until the engine is at the request that has all of these in it, whose answer never comes, and sends
-/// a signal: within five seconds there is no container.
+/// a signal: within five seconds (thirty where other tests run beside it) there is no container.
 pub fn kill_at(
     world: &World,
     needles: &'static [&'static str],

@@ -466,6 +466,8 @@ fn an_upload_waits_for_a_server_that_is_away_as_long_as_there_is_time() {
         error.contains("answered 502:  (given up after try"),
         "{error}"
     );
+    // What it has of it stays, and is the published version from then on.
+    assert!(error.contains("publish it with --force"), "{error}");
     assert_eq!(count(&server.take_requests(), "POST "), 1);
 
     // More than four times; it has taken the last one, and nobody heard of it.
