@@ -4,13 +4,31 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
+use ureq::Agent;
+use ureq::config::Config;
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector,
+    TcpConnector, Transport,
+};
 
 /// Makes such connections. Notes that the other side has hung up before the end.
 #[derive(Clone, Debug, Default)]
 pub struct LastWord {
     /// Whether it has.
     pub has_hung_up: Arc<AtomicBool>,
+}
+
+impl LastWord {
+    /// An agent that connects as ureq's own do, but for this, between TCP and TLS.
+    pub fn agent(&self, config: Config) -> Agent {
+        let connector =
+            ().chain(ConnectProxyConnector::default())
+                .chain(TcpConnector::default())
+                .chain(self.clone())
+                .chain(RustlsConnector::default());
+        Agent::with_parts(config, connector, DefaultResolver::default())
+    }
 }
 
 /// Such a connection.

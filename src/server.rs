@@ -9,10 +9,6 @@ use std::time::{Duration, Instant};
 
 use ureq::http::{Method, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::{
-    ConnectProxyConnector, Connector, RustlsConnector, TcpConnector,
-};
 use ureq::{Agent, SendBody};
 
 use crate::error::{Error, Kind, Result};
@@ -189,11 +185,5 @@ fn agent(tls: TlsConfig, last_word: &LastWord) -> Agent {
         .timeout_per_read(Some(NEXT_BYTES))
         .timeout_per_write(Some(NEXT_BYTES))
         .timeout_recv_body(Some(BODY));
-    // As ureq's own do, but for what is between TCP and TLS.
-    let connector =
-        ().chain(ConnectProxyConnector::default())
-            .chain(TcpConnector::default())
-            .chain(last_word.clone())
-            .chain(RustlsConnector::default());
-    Agent::with_parts(config.build(), connector, DefaultResolver::default())
+    last_word.agent(config.build())
 }

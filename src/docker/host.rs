@@ -2,10 +2,6 @@
 
 use std::path::PathBuf;
 
-use ureq::Agent;
-use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::{Connector, TcpConnector};
-
 use super::socket;
 use super::types::Version;
 use crate::http::Client;
@@ -41,8 +37,7 @@ impl Host {
                 (socket::agent(path, config), "engine", address)
             }
             Host::Tcp(address) => {
-                let connector = ().chain(TcpConnector::default()).chain(LastWord::default());
-                let agent = Agent::with_parts(config, connector, DefaultResolver::default());
+                let agent = LastWord::default().agent(config);
                 (agent, address.as_str(), address.clone())
             }
         };

@@ -31,16 +31,16 @@ struct Object<'a> {
     branch: Option<&'a str>,
     path: Option<&'a str>,
     repo: Option<&'a str>,
-    commit: Option<&'a Commit>,
-    pkgbase: Option<&'a PackageName>,
-    version: Option<&'a Version>,
+    commit: Option<&'a str>,
+    pkgbase: Option<&'a str>,
+    version: Option<String>,
     published: Option<&'a str>,
     step: Option<String>,
     error: Option<String>,
     /// Why it is held.
     held: Option<&'a str>,
     /// What came after the approved commit: the newest one, and how many there are.
-    tip: Option<&'a Commit>,
+    tip: Option<&'a str>,
     to_review: Option<u64>,
     /// When what failed before is tried again.
     next_try: Option<String>,
@@ -53,6 +53,7 @@ struct Object<'a> {
 pub fn line(line: &Line) -> String {
     let (facts, failure) = (&line.facts, line.failure());
     let entry = facts.entry.as_deref();
+    let tip = facts.to_review.as_ref().and_then(|it| it.tip.as_ref());
     let is_of_none = matches!(line.outcome, Outcome::Gone | Outcome::Removed);
     let object = Object {
         outcome: line.outcome.name(),
@@ -61,9 +62,9 @@ pub fn line(line: &Line) -> String {
         branch: entry.map(|it| it.branch.as_str()),
         path: entry.map(|it| it.path.as_str()),
         repo: entry.map(|it| it.publish_to.as_str()),
-        commit: facts.commit.as_ref(),
-        pkgbase: facts.pkgbase.as_ref(),
-        version: facts.version.as_ref(),
+        commit: facts.commit.as_ref().map(Commit::as_str),
+        pkgbase: facts.pkgbase.as_ref().map(PackageName::as_str),
+        version: facts.version.as_ref().map(Version::to_string),
         published: facts.published.as_deref().filter(|it| !it.is_empty()),
         step: failure.map(|Failure { step, .. }| step.to_string()),
         error: failure.map(|Failure { error, .. }| error.to_string()),
@@ -71,7 +72,7 @@ pub fn line(line: &Line) -> String {
             Outcome::Held(why) => Some(why),
             _ => None,
         },
-        tip: facts.to_review.as_ref().and_then(|it| it.tip.as_ref()),
+        tip: tip.map(Commit::as_str),
         to_review: facts.to_review.as_ref().and_then(|it| it.count),
         next_try: facts.waits.as_ref().map(|it| utc(it.next)),
         seconds: line.took.as_secs_f64(),

@@ -9,33 +9,22 @@
 
 cd -- "$1" || exit
 
-# How an archive is packed: the ending that makepkg gives it.
-kind() { # PLACE
-    local magic
-    magic=$(head -c 4 -- "$1" | od -An -tx1 | tr -d ' ')
-    case $magic in
-        28b52ffd) echo .zst ;;
-        1f8b*) echo .gz ;;
-        1f9d*) echo .Z ;;
-        fd377a58) echo .xz ;;
-        425a68*) echo .bz2 ;;
-        04224d18) echo .lz4 ;;
-        894c5a4f) echo .lzo ;;
-        4c5a4950) echo .lz ;;
+# How an archive is packed: the ending that makepkg gives it, and what unpacks it once.
+look_at() { # PLACE
+    case $(head -c 4 -- "$1" | od -An -tx1 | tr -d ' ') in
+        28b52ffd) kind=.zst unpack=zstd ;;
+        1f8b*) kind=.gz unpack=gzip ;;
+        1f9d*) kind=.Z unpack=gzip ;;
+        fd377a58) kind=.xz unpack=xz ;;
+        425a68*) kind=.bz2 unpack=bzip2 ;;
+        04224d18) kind=.lz4 unpack=lz4 ;;
+        894c5a4f) kind=.lzo unpack=lzop ;;
+        4c5a4950) kind=.lz unpack=lzip ;;
+        *) kind='' unpack='' ;;
     esac
 }
-# Unpacks an archive once, by the program of its kind.
-plain() { # PLACE KIND
-    case $2 in
-        .zst) zstd -dcq ;;
-        .gz | .Z) gzip -dcq ;;
-        .xz) xz -dcq ;;
-        .bz2) bzip2 -dcq ;;
-        .lz4) lz4 -dcq ;;
-        .lzo) lzop -dcq ;;
-        .lz) lzip -dcq ;;
-        *) cat ;;
-    esac <"$1"
+plain() { # PLACE
+    ${unpack:-cat} ${unpack:+-dcq} <"$1"
 }
 
 if [[ -n $5 ]]; then
@@ -51,11 +40,11 @@ if [[ -n $5 ]]; then
     [[ ${pack[*]} != zstd ]] || pack=(zstd -c -z -q -)
 fi
 for ((n = 0; n < $2; n++)); do
-    kind=$(kind "$n")
+    look_at "$n"
     archive=./$n
     # bsdtar reads many formats, in layers of packing, and reads some tars otherwise than older ones do, which servers have: what all of
     # them read as it does is a tar in one layer, of headers that leave no choice.
-    plain "$n" "$kind" | perl -e "$3"
+    plain "$n" | perl -e "$3"
     [[ ${PIPESTATUS[*]} == '0 0' ]] || {
         echo "archive $n isn't what makepkg writes" >&2
         exit 1
@@ -63,7 +52,7 @@ for ((n = 0; n < $2; n++)); do
     # One that some programs unpack may be another to older ones, or none: what ours has packed is read by all.
     if [[ -n $5 ]]; then
         archive=$5/$n
-        plain "$n" "$kind" | "${pack[@]}" >"$archive"
+        plain "$n" | "${pack[@]}" >"$archive"
         [[ ${PIPESTATUS[*]} == '0 0' ]] || {
             echo "archive $n can't be packed anew by ${pack[*]}" >&2
             exit 1

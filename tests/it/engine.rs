@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -102,11 +103,16 @@ fn exit_codes_and_output_are_those_of_the_command() {
 
 /// A proxy in front of the engine, as people set up with `DOCKER_HOST=tcp://...`.
 pub fn proxy() -> String {
+    proxy_of(engine_socket())
+}
+
+/// The same in front of what listens at this socket.
+pub fn proxy_of(socket: PathBuf) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
-            let engine = UnixStream::connect(engine_socket()).unwrap();
+            let engine = UnixStream::connect(&socket).unwrap();
             let (from_client, to_client) = (client.try_clone().unwrap(), client);
             let (from_engine, to_engine) = (engine.try_clone().unwrap(), engine);
             thread::spawn(move || {

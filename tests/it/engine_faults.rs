@@ -13,6 +13,7 @@ use std::time::Duration;
 use vieter::http::encode;
 
 use crate::cron::socket_volume;
+use crate::engine::proxy_of;
 use crate::proxy::{Act, Proxy};
 use crate::standin::Then;
 use crate::util::{
@@ -515,19 +516,27 @@ fn what_an_engine_says_before_it_has_taken_all_is_heard() {
     let world = World::new();
     world.package("large", &large());
     world.package("next", &trivial("next"));
-    let mut is_first = true;
-    let proxy = Proxy::start(&world, move |text| {
-        match is(text, &["PUT", "/archive?"]) && std::mem::take(&mut is_first) {
-            true => Act::Refuse(500),
-            false => Act::Pass,
-        }
-    });
-    build_behind(&proxy, &world, &[])
-        .exits(1)
-        .says("answered 500: as the proxy says")
-        .reports("failed      large 1-1  at publish  ")
-        .reports("built       next 1.0-1  ");
-    assert_nothing_left();
+    for (is_over_tcp, next) in [(false, "built     "), (true, "up to date")] {
+        let mut is_first = true;
+        let proxy = Proxy::start(&world, move |text| {
+            match is(text, &["PUT", "/archive?"]) && std::mem::take(&mut is_first) {
+                true => Act::Refuse(500),
+                false => Act::Pass,
+            }
+        });
+        let socket = world.dir.path().join("proxy.sock");
+        let host = match is_over_tcp {
+            true => proxy_of(socket),
+            false => proxy.host.clone(),
+        };
+        world
+            .build(&["--docker-host", &host])
+            .exits(1)
+            .says("answered 500: as the proxy says")
+            .reports("failed      large 1-1  at publish  ")
+            .reports(&format!("{next}  next 1.0-1  "));
+        assert_nothing_left();
+    }
 }
 
 #[test]
