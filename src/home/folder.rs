@@ -14,7 +14,7 @@ use super::change::plain;
 use super::database::{Database, Package};
 use super::page::{self, Section};
 use super::publish::tidy;
-use super::records::{Record, Records};
+use super::records::Records;
 use super::staging::{Staging, failed_to};
 use super::{Gone, Sink};
 use crate::docker::Container;
@@ -135,35 +135,15 @@ impl Folder {
         dir.join(repo.as_str()).join(arch.as_str())
     }
 
-    /// The packages that no entry of the list makes any more: their own entry has left the list, or was read and makes others, and no
-    /// entry makes what is called so, as one does that is the same with another URL. A debug package is made as long as it is of the same
-    /// version as what it is of.
+    /// The packages that no entry of the list makes any more.
     ///
     /// # Errors
     /// Records that can't be read.
     pub fn gone(&self, arch: &Arch, listed: &Listed, owners: &Owners) -> Result<Vec<Gone>> {
         let mut gone = vec![];
-        let ours = self.places()?.into_iter().filter(|(_, its)| its == arch);
-        for (repo, _) in ours {
-            let packages = Records::read(&self.dir(&repo, arch))?.packages;
-            for (name, record) in &packages {
-                let key = &record.entry;
-                let may_be_made = listed.may_have(&repo, key) && !owners.have_read(&repo, key);
-                let base = record.base.as_ref();
-                let is_debug = base.is_some_and(|it| it.debug() == *name);
-                let is_of_it = |(other, it): (&PackageName, &Record)| {
-                    let is_same = it.base == record.base && it.version == record.version;
-                    is_same && owners.make(&repo, other)
-                };
-                let is_made = owners.make(&repo, name) || is_debug && packages.iter().any(is_of_it);
-                if !may_be_made && !is_made {
-                    gone.push(Gone {
-                        repo: repo.clone(),
-                        name: name.clone(),
-                        version: record.version.clone(),
-                    });
-                }
-            }
+        for (repo, _) in self.places()?.iter().filter(|(_, its)| its == arch) {
+            let records = Records::read(&self.dir(repo, arch))?;
+            gone.extend(records.gone(repo, listed, owners));
         }
         Ok(gone)
     }
@@ -425,6 +405,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::home::records::Record;
     use crate::list::{self, Entry};
     use crate::owners::Key;
 

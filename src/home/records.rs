@@ -8,16 +8,16 @@ use std::slice;
 
 use serde::{Deserialize, Serialize};
 
-use super::Source;
 use super::database::Database;
+use super::{Gone, Source};
 use crate::archive::Archive;
 use crate::clock::since_1970;
 use crate::error::{Error, Result};
 use crate::list::Repo;
-use crate::owners::{Key, Listed, belongs_to, names_of};
+use crate::owners::{Key, Listed, Owners, belongs_to, names_of};
 use crate::report::{Failed, Tried};
 use crate::text::one_line;
-use crate::words::{Commit, PackageName};
+use crate::words::{Commit, PackageName, RepoName};
 
 /// The file, in the folder of a repository and an architecture.
 pub const FILE: &str = "vieter.json";
@@ -109,6 +109,33 @@ impl Records {
             }
         }
         Ok(())
+    }
+
+    /// The packages that no entry of the list makes any more: their own entry has left the list, or was read and makes others, and no
+    /// entry makes what is called so, as one does that is the same with another URL. A debug package is made as long as it is of the same
+    /// version as what it is of.
+    pub fn gone(&self, repo: &RepoName, listed: &Listed, owners: &Owners) -> Vec<Gone> {
+        let is_gone = |(name, record): &(&PackageName, &Record)| {
+            let key = &record.entry;
+            if listed.may_have(repo, key) && !owners.have_read(repo, key) {
+                return false;
+            }
+            let is_of_it = |(other, it): (&PackageName, &Record)| {
+                let is_same = it.base == record.base && it.version == record.version;
+                is_same && owners.make(repo, other)
+            };
+            let base = record.base.as_ref();
+            let is_debug = base.is_some_and(|it| it.debug() == **name);
+            let is_made = owners.make(repo, name) || is_debug && self.packages.iter().any(is_of_it);
+            !is_made
+        };
+        let gone = self.packages.iter().filter(is_gone);
+        gone.map(|(name, record)| Gone {
+            repo: repo.clone(),
+            name: name.clone(),
+            version: record.version.clone(),
+        })
+        .collect()
     }
 
     /// Remembers what became of these entries; forgets all others' failures if those were all entries that there are. Tells
