@@ -96,12 +96,8 @@ impl Night<'_> {
         let is_fresh = self.settings.image.fresh;
         if is_old || is_fresh {
             match self.workshop.bring_up_to_date(is_fresh, memory) {
-                // It may well be that nothing has to be built. If something has, it is tried again; else in a day.
-                Err(error) if is_old && is_others(error.kind) => {
-                    log::warn!("{error}");
-                    let builder = self.workshop.builder.as_ref();
-                    builder.inspect(|it| memory.note_refreshed(it.made));
-                }
+                // It may well be that nothing has to be built.
+                Err(error) if is_old && is_others(error.kind) => log::warn!("{error}"),
                 ended => ended?,
             }
         }

@@ -105,7 +105,7 @@ fn what_the_engine_refuses_a_repository_fails_that_one() {
         (&["GET", "/exec/", "/json", MAKEPKG], 500),
         (&["GET", "/archive?path=%2Fbuild%2Fpackages"], 404),
         (&["PUT", "/archive?"], 409),
-        (&["GET", "/archive?path=%2Fvieter%2F0"], 500),
+        (&["GET", "/archive?path=%2Ftmp%2Fvieter-packed%2F0"], 500),
         // While p7 is cloned: p8 gets another try, when it is due.
         (&["POST", "/containers/create", "p7"], 500),
         (&["POST", "/containers/create"], 409),
@@ -284,7 +284,7 @@ fn an_engine_that_is_restarted_in_the_middle_ends_the_run_at_once() {
 
     // While it reads what is to be uploaded.
     listed(&quick);
-    let upload = ["GET", "/archive?path=%2Fvieter%2F0"];
+    let upload = ["GET", "/archive?path=%2Ftmp%2Fvieter-packed%2F0"];
     let mut uploads = 0;
     let proxy = Proxy::start(&world, move |text| {
         uploads += usize::from(is(text, &upload));

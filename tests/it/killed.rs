@@ -69,7 +69,7 @@ fn whatever_signal_comes_at_whatever_step_nothing_stays_and_what_was_done_is_tol
         (&["POST", "/commit?"], false),
         (&["POST", "/exec/", "/start", CLONE, "/second"], true),
         (&["POST", "/exec/", "/start", MAKEPKG], true),
-        (&["GET", "/archive?path=%2Fvieter%2F0"], true),
+        (&["GET", "/archive?path=%2Ftmp%2Fvieter-packed%2F0"], true),
     ] {
         // The first makepkg and the first upload are those of the second package, but in the first run.
         for signal in [Signal::KILL, Signal::TERM, Signal::INT] {
