@@ -62,7 +62,7 @@ pub fn publish<'a>(
     if own.count().saturating_add(missing.len()) > MAX_OF_ENTRY {
         let what = format!("what {} has in the folder", key.name());
         let why = format!("with these it would have over {MAX_OF_ENTRY} packages");
-        let advice = "--prune removes what it doesn't make any more";
+        let advice = "a run with --prune while it isn't on the list removes all of them";
         return Err(Error::unusable(what, why).advise(advice));
     }
     let staging = Staging::new(&shelf.dir, shelf.folder.settings.sign_command.as_deref())?;

@@ -175,7 +175,8 @@ fn a_database_that_is_none_is_told_and_nothing_is_lost() {
 fn an_entry_has_a_thousand_packages_in_a_repository_at_most() {
     let home = Folder::new();
     let many = home.git("many", &pkgbuild("many", ""));
-    home.build_list(&[&many], &[]).exits(0);
+    let other = home.git("other", &pkgbuild("other", ""));
+    home.build_list(&[&many, &other], &[]).exits(0);
     // As a thousand nights leave it on which its package is called something else.
     let file = home.repo("vieter").join("vieter.json");
     let mut records: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
@@ -186,13 +187,16 @@ fn an_entry_has_a_thousand_packages_in_a_repository_at_most() {
     }
     fs::write(&file, records.to_string()).unwrap();
     home.git("many", &pkgbuild("many", "pkgver=2"));
-    home.build_list(&[&many], &["--prune"])
+    home.build_list(&[&many, &other], &["--prune"])
         .exits(1)
         .reports("failed      many 2-1  at publish  ")
         .says("with these it would have over 1000 packages")
-        .says("--prune removes what it doesn't make any more")
-        .reports("0 built, 0 up to date, 1 failed, 1000 removed");
-    home.build_list(&[&many], &[])
+        .says("a run with --prune while it isn't on the list removes all of them")
+        .reports("0 built, 1 up to date, 1 failed, 1000 gone");
+    home.build_list(&[&other], &["--prune"])
+        .exits(0)
+        .reports("0 built, 1 up to date, 0 failed, 1001 removed");
+    home.build_list(&[&many, &other], &[])
         .exits(0)
         .reports("built       many 2-1  ");
 }
