@@ -245,6 +245,8 @@ impl Memory {
                 continue;
             };
             seen.names.retain(|it| !names.contains(it));
+            // It isn't what it was, so a container looks.
+            seen.looked = 0;
             if seen.pkgbase.as_ref().is_some_and(|it| names.contains(it)) || seen.names.is_empty() {
                 (seen.pkgbase, seen.names) = (None, vec![]);
             }
@@ -274,7 +276,7 @@ impl Memory {
         // What it makes it makes, as far as is known, until it is read again, and it is let have the names.
         if let Some(pkgbase) = &facts.pkgbase
             && !facts.names.is_empty()
-            && seen.names != facts.names
+            && (seen.names != facts.names || seen.pkgbase != facts.pkgbase)
         {
             seen.names.clone_from(&facts.names);
             seen.pkgbase = Some(pkgbase.clone());
@@ -412,7 +414,12 @@ mod tests {
         memory.keep(&line(new, Some("b"), Outcome::Built), "base", false);
         assert!(!is_free(&memory, old) && is_free(&memory, new));
         let old = memory.find(old).unwrap();
-        assert!(old.names.is_empty() && old.commit == Some(id("a")));
+        assert!(old.names.is_empty() && old.looked == 0 && old.commit == Some(id("a")));
+        // Its pkgbase is its own, too, and may change alone.
+        let mut other = line(new, Some("c"), Outcome::Built);
+        other.facts.pkgbase = Some("y".parse().unwrap());
+        memory.keep(&other, "base", false);
+        assert_eq!(memory.find(new).unwrap().pkgbase, other.facts.pkgbase);
     }
 
     #[test]

@@ -13,9 +13,6 @@ use crate::retry::{A_FEW, Tries, WHILE_THERE_IS_TIME, retry};
 use crate::server::{Server, refused};
 use crate::words::{Arch, PackageName, RepoName, Version};
 
-/// How many bytes these servers read of an archive.
-const MAX_SIZE: u64 = i32::MAX as u64;
-
 /// How long the server may take for one answer to a `HEAD`, one that is away for the same, and for one database, if there is that much time at
 /// all.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -82,16 +79,6 @@ impl Shelf<'_> {
         Ok(called)
     }
 
-    /// Refuses an archive that these servers can't have as it was checked.
-    fn must_take(&self, archive: &Archive) -> Result<()> {
-        self.called(&archive.name, &archive.version)?;
-        if archive.size > MAX_SIZE {
-            let why = "Vieter servers keep no more than the first 2 GiB";
-            return Err(Error::unusable(archive.filename(), why));
-        }
-        Ok(())
-    }
-
     /// A few tries for a question; but one if the server is away: a list is long, and the next night asks again.
     pub fn tries(&self, by: Deadline) -> Tries {
         match self.server.is_away() {
@@ -135,7 +122,9 @@ impl Shelf<'_> {
         note: &mut dyn FnMut(&Archive),
         by: Deadline,
     ) -> Result<()> {
-        archives.iter().try_for_each(|it| self.must_take(it))?;
+        for Archive { name, version, .. } in archives {
+            self.called(name, version)?;
+        }
         for archive in archives {
             let Archive { name, version, .. } = archive;
             let what = self.called(name, version)?;

@@ -1,7 +1,7 @@
 # Looks into package archives. Run by the checker in the workshop's container, in which no stranger's code ever ran; but each
 # byte in the archives is a stranger's.
 # Arguments: $1 is the folder, $2 how many archives are in it: they are called 0, 1 and so on; $3 is walk.pl; $4 is anything if they are
-#   to be summed up, too; $5 is a folder for them, packed anew, which is made, or nothing if they stay as they are.
+#   to be summed up, too; $5 is a folder for them, packed anew for a server, which is made, or nothing if they stay as they are.
 # Prints: of each archive the ending that its kind of packing has; how many bytes it has; the names in it that could be taken for its
 #   .PKGINFO, a line each; what stands in the one that is called so; and its SHA-256, or nothing; each ended by a NUL. All is said of the
 #   one that was packed anew, if it was. inbox.rs takes them.
@@ -29,6 +29,7 @@ plain() { # PLACE
 
 if [[ -n $5 ]]; then
     mkdir -- "$5" || exit
+    all=0
     # As the builder's makepkg does: what that has packed by zstd comes out as it was.
     readarray -t pack < <(
         for conf in /etc/makepkg.conf /etc/makepkg.conf.d/*.conf; do
@@ -52,9 +53,15 @@ for ((n = 0; n < $2; n++)); do
     # One that some programs unpack may be another to older ones, or none: what ours has packed is read by all.
     if [[ -n $5 ]]; then
         archive=$5/$n
-        plain "$n" | "${pack[@]}" >"$archive"
-        [[ ${PIPESTATUS[*]} == '0 0' ]] || {
-            echo "archive $n can't be packed anew by ${pack[*]}" >&2
+        # Servers keep no more than the first 2 GiB.
+        plain "$n" | "${pack[@]}" | head -c 2147483647 >"$archive"
+        [[ ${PIPESTATUS[*]} == '0 0 0' ]] || {
+            echo "archive $n, packed anew by ${pack[*]}, has over 2 GiB, or can't be" >&2
+            exit 1
+        }
+        all=$((all + $(stat -c %s "$archive")))
+        ((all <= 17179869184)) || {
+            echo "the archives, packed anew by ${pack[*]}, have over 16 GiB" >&2
             exit 1
         }
         kind=.zst

@@ -3,4 +3,5 @@
 # Prints: nothing.
 # Exit code: 0 when it is there and empty.
 
-rm -rf -- "$@" && install -d -m 755 -- "$1"
+# What is being written while it is removed goes the second time.
+{ rm -rf -- "$@" || rm -rf -- "$@"; } && install -d -m 755 -- "$1"
