@@ -283,6 +283,7 @@ fn is_near(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::list::tests::repos;
 
     const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -353,16 +354,11 @@ mod tests {
     fn a_host_that_does_not_answer_is_asked_once() {
         let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let list = format!("http://{0}/a\nhttp://{0}/b", server.local_addr().unwrap());
-        let (repo, arch) = ("mine".parse().unwrap(), "any".parse().unwrap());
-        let list = crate::list::read_from(list.as_bytes(), "L", &repo, &arch).unwrap();
         // It takes calls, and says nothing to them.
         let (sender, calls) = std::sync::mpsc::channel();
         std::thread::spawn(move || server.incoming().try_for_each(|_| sender.send(())));
         let looker = Looker::default();
-        for entry in &list.entries {
-            let crate::list::Entry::Repo(repo) = entry else {
-                panic!("no entry");
-            };
+        for repo in &repos(&list) {
             let by = Deadline::after(PATIENCE_FOR_ALL);
             assert!(looker.commit(repo, by).is_none());
         }

@@ -368,7 +368,7 @@ mod tests {
 
     use super::*;
     use crate::error::Kind;
-    use crate::list::{self, Entry};
+    use crate::list::tests::repos;
     use crate::report::{Facts, Failure, Step};
 
     fn id(letter: &str) -> Commit {
@@ -396,12 +396,11 @@ mod tests {
     #[test]
     fn a_name_that_another_entry_was_let_have_is_that_ones() {
         let dir = tempfile::tempdir().unwrap();
-        let (to, arch) = ("mine".parse().unwrap(), "any".parse().unwrap());
-        let list = list::read_from(&b"https://a/x\nhttps://b/x"[..], "L", &to, &arch).unwrap();
-        let [Entry::Repo(old), Entry::Repo(new)] = list.entries.as_slice() else {
-            panic!("no entries");
+        let [old, new] = &repos("https://a/x\nhttps://b/x")[..] else {
+            panic!("not two");
         };
-        let mut memory = Memory::open(Some(dir.path().join("state")), &arch);
+        let state = Some(dir.path().join("state"));
+        let mut memory = Memory::open(state, &"any".parse().unwrap());
         let is_free = |memory: &Memory, repo: &Repo| {
             let names = ["x".parse().unwrap()];
             // As if all that is remembered was on the list.
@@ -432,13 +431,8 @@ mod tests {
             r#"{{"refreshed":null,"entries":{{"mine/any https://a/x  ":{seen},"odd":1}}}}"#
         );
         std::fs::write(&path, text).unwrap();
-        let (to, arch) = ("mine".parse().unwrap(), "any".parse().unwrap());
-        let list = list::read_from(&b"https://a/x"[..], "L", &to, &arch).unwrap();
-        let Some(Entry::Repo(repo)) = list.entries.first() else {
-            panic!("no entry");
-        };
-        let memory = Memory::open(Some(path), &arch);
-        let seen = memory.find(repo).unwrap();
+        let memory = Memory::open(Some(path), &"any".parse().unwrap());
+        let seen = memory.find(&repos("https://a/x")[0]).unwrap();
         assert!(seen.commit.is_none() && seen.version.is_none() && seen.names.len() == 1);
         assert_eq!(memory.text.entries.len(), 1);
     }
@@ -446,11 +440,7 @@ mod tests {
     #[test]
     fn a_wait_grows_with_each_failure_of_one_commit() {
         let dir = tempfile::tempdir().unwrap();
-        let (to, arch) = ("mine".parse().unwrap(), "any".parse().unwrap());
-        let list = list::read_from(&b"https://x/y"[..], "L", &to, &arch).unwrap();
-        let Some(Entry::Repo(repo)) = list.entries.first() else {
-            panic!("no entry");
-        };
+        let (repo, arch) = (&repos("https://x/y")[0], "any".parse().unwrap());
         let mut memory = Memory::open(Some(dir.path().join("state")), &arch);
         let broken = || failed(Step::Build, Kind::Exit(1));
         let mut tries_after = |commit, outcome, is_forced| {

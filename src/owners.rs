@@ -176,15 +176,12 @@ mod tests {
     use std::slice;
 
     use super::*;
-    use crate::list::read_from;
+    use crate::list::tests::repos;
 
     #[test]
     fn a_name_is_had_by_whichever_entry_was_read_in_its_repository() {
         let (mine, other) = ("mine".parse().unwrap(), "other".parse().unwrap());
-        let list = read_from(&b"https://a/x"[..], "L", &mine, &"any".parse().unwrap()).unwrap();
-        let Some(Entry::Repo(repo)) = list.entries.first() else {
-            panic!("no entry");
-        };
+        let repo = &repos("https://a/x")[0];
         let mut owners = Owners::default();
         let key = Key::of(repo);
         assert!(!owners.have_read(&mine, &key));

@@ -41,6 +41,10 @@ pub struct Package {
 }
 
 impl Package {
+    fn is_one_of(&self, names: &[PackageName]) -> bool {
+        names.iter().any(|name| name.as_str() == self.name)
+    }
+
     /// That of an archive which is published.
     pub fn of(archive: &Archive) -> Package {
         Package {
@@ -141,7 +145,7 @@ impl Database {
 
     /// Whether it is what `before` was, but that of these names it has exactly these packages.
     pub fn has_become(&self, before: &Database, names: &[PackageName], wanted: &[Package]) -> bool {
-        let is_named = |it: &&Package| names.iter().any(|name| name.as_str() == it.name);
+        let is_named = |it: &&Package| it.is_one_of(names);
         let is_in_place =
             |it: &Package| self.packages.get(&format!("{}-{}", it.name, it.version)) == Some(it);
         let count = self.packages().filter(is_named).count();
@@ -154,7 +158,7 @@ impl Database {
     fn others(&self, names: &[PackageName]) -> BTreeMap<&str, u64> {
         let is_named = |folder: &str| {
             let package = self.packages.get(folder);
-            package.is_some_and(|it| names.iter().any(|name| name.as_str() == it.name))
+            package.is_some_and(|it| it.is_one_of(names))
         };
         let is_other = |file: &str| !file.split('/').next().is_some_and(is_named);
         let files = self.files.iter().map(|(file, hash)| (file.as_str(), *hash));

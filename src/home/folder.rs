@@ -406,17 +406,15 @@ mod tests {
 
     use super::*;
     use crate::home::records::Record;
-    use crate::list::{self, Entry};
+    use crate::list::Entry;
+    use crate::list::tests::repos;
     use crate::owners::Key;
 
     #[test]
     fn a_debug_package_goes_when_what_it_is_of_is_newer() {
         let temp = tempfile::tempdir().unwrap();
-        let (repo, arch) = ("mine".parse().unwrap(), "any".parse().unwrap());
-        let list = list::read_from(&b"https://a/x"[..], "L", &repo, &arch).unwrap();
-        let Some(Entry::Repo(entry)) = list.entries.first() else {
-            panic!("no entry");
-        };
+        let arch = "any".parse().unwrap();
+        let entry = &repos("https://a/x")[0];
         let record = |version: &str| {
             let (entry, base) = (Key::of(entry), Some("x".parse().unwrap()));
             let version = Some(version.to_owned());
@@ -438,7 +436,7 @@ mod tests {
             .claim(entry, &x, &["x-bin".parse().unwrap()])
             .unwrap();
         owners.note_read(entry);
-        let listed = Listed::of(&list.entries);
+        let listed = Listed::of(&[Entry::Repo(entry.clone())]);
         let dir = temp.path().join("mine/any");
         fs::create_dir_all(&dir).unwrap();
         // What is called as the pkgbase is made no more; nor is the debug package, once it is older.

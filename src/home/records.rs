@@ -228,6 +228,7 @@ mod tests {
     use std::io::Cursor;
 
     use super::*;
+    use crate::list::tests::repos;
     use crate::tar::{Own, of_files};
 
     fn record(version: Option<&str>, files: &[&str]) -> Record {
@@ -252,12 +253,7 @@ mod tests {
             ..record(Some("1-1"), &[])
         };
         records.packages.insert("part".parse().unwrap(), its);
-        let list = "https://other\n";
-        let (repo, arch) = ("mine".parse().unwrap(), "any".parse().unwrap());
-        let list = crate::list::read_from(list.as_bytes(), "L", &repo, &arch).unwrap();
-        let Some(crate::list::Entry::Repo(other)) = list.entries.first() else {
-            panic!("no entry");
-        };
+        let other = &repos("https://other")[0];
         for (name, is_free) in [
             ("part", false),
             ("base", false),

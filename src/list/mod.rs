@@ -214,3 +214,20 @@ fn parse_repo(fields: &Fields) -> Result<Repo, String> {
 fn present(field: &Option<String>) -> Option<&str> {
     field.as_deref().map(str::trim).filter(|it| !it.is_empty())
 }
+
+/// What the tests of other rooms take for a list.
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// The entries of a text of lines, for the repository `mine`.
+    pub fn repos(text: &str) -> Vec<Rc<Repo>> {
+        let (repo, arch) = ("mine".parse().unwrap(), "any".parse().unwrap());
+        let list = read_from(text.as_bytes(), "L", &repo, &arch).unwrap();
+        let repos = list.entries.into_iter().map(|entry| match entry {
+            Entry::Repo(repo) => repo,
+            Entry::Unusable { name, error } => panic!("{name}: {error}"),
+        });
+        repos.collect()
+    }
+}

@@ -114,7 +114,9 @@ fn what_two_readers_may_take_for_different_things_is_refused() {
     let far = vec![0; (64 << 20) + 512];
     let other = |fields: &[(usize, &[u8])]| member(b".other", b'0', b"", fields);
     let not_ours = "it isn't a tar of makepkg's";
-    let with_key = |record: &[u8]| archive(&[extended(&[record]), file(".other", b""), info()]);
+    let behind = |header: Vec<u8>| archive(&[header, file(".other", b""), info()]);
+    let with_key = |record: &[u8]| behind(extended(&[record]));
+    let with_records = |records: &[u8]| behind(member(b"PaxHeader/x", b'x', records, &[]));
     let attacks: Vec<(&str, &str, Vec<u8>)> = vec![
         (
             "GNU's long name, behind an extended header too",
@@ -158,11 +160,7 @@ fn what_two_readers_may_take_for_different_things_is_refused() {
         (
             "a key twice",
             "or has it twice",
-            archive(&[
-                extended(&[b"path=.one", b"path=.two"]),
-                file(".other", b""),
-                info(),
-            ]),
+            behind(extended(&[b"path=.one", b"path=.two"])),
         ),
         (
             "a key with a NUL",
@@ -172,29 +170,17 @@ fn what_two_readers_may_take_for_different_things_is_refused() {
         (
             "a record that is longer than it says",
             "an extended header of it can't be read",
-            archive(&[
-                member(b"PaxHeader/x", b'x', b"9 path=.other\n", &[]),
-                file(".other", b""),
-                info(),
-            ]),
+            with_records(b"9 path=.other\n"),
         ),
         (
             "a record that is shorter than it says",
             "an extended header of it can't be read",
-            archive(&[
-                member(b"PaxHeader/x", b'x', b"99 path=.other\n", &[]),
-                file(".other", b""),
-                info(),
-            ]),
+            with_records(b"99 path=.other\n"),
         ),
         (
             "a record without an end",
             "an extended header of it can't be read",
-            archive(&[
-                member(b"PaxHeader/x", b'x', b"14 path=.other", &[]),
-                file(".other", b""),
-                info(),
-            ]),
+            with_records(b"14 path=.other"),
         ),
         (
             "an extended header behind another",
@@ -209,11 +195,7 @@ fn what_two_readers_may_take_for_different_things_is_refused() {
         (
             "a large extended header",
             "an extended header of it is too large",
-            archive(&[
-                extended(&[&[b"SCHILY.xattr.user.x=", &big[..]].concat()]),
-                file(".other", b""),
-                info(),
-            ]),
+            with_key(&[b"SCHILY.xattr.user.x=", &big[..]].concat()),
         ),
         (
             "an extended header that names a .PKGINFO",
