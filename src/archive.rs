@@ -12,8 +12,8 @@ use crate::words::{Arch, PackageName, RepoName, Version};
 /// A package archive in the inbox that may be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Archive {
-    /// Its place there.
-    pub place: usize,
+    /// Where it is there.
+    pub path: String,
     /// In bytes.
     pub size: u64,
     /// The SHA-256 of its bytes, if that is to be told.
@@ -137,7 +137,7 @@ impl Archive {
             return bad(value("arch"), "is not the architecture that is built for");
         }
         let archive = Archive {
-            place: listed.place,
+            path: listed.path.clone(),
             size: listed.size,
             sha256: listed.sha256.clone(),
             name,

@@ -42,8 +42,8 @@ pub struct Inbox<'a> {
 /// An archive in the inbox, and what was found in it.
 #[derive(Default)]
 pub struct Listed {
-    /// Its place.
-    pub place: usize,
+    /// Where it is, as it was carried, or as it was packed anew.
+    pub path: String,
     /// What the build calls it.
     pub file: String,
     /// In bytes.
@@ -93,7 +93,10 @@ impl Inbox<'_> {
     ) -> Result<Vec<Listed>> {
         let count = carried.len().to_string();
         let sums = if sums { "sums" } else { "" };
-        let packed = if packs_anew { PACKED } else { "" };
+        let (packed, folder) = match packs_anew {
+            true => (PACKED, PACKED),
+            false => ("", FOLDER),
+        };
         let printed = self.ask(&ARCHIVES, &[FOLDER, &count, WALK, sums, packed], by)?;
         let mut fields = printed.split_terminator('\0').map(str::to_owned);
         let no_size = |error| Error::unusable("the size of an archive", error);
@@ -104,7 +107,7 @@ impl Inbox<'_> {
                 fields.next().ok_or_else(ended)
             };
             listed.push(Listed {
-                place,
+                path: format!("{folder}/{place}"),
                 file: file_name(&member).to_owned(),
                 kind: field()?,
                 size: field()?.parse().map_err(no_size)?,
@@ -119,27 +122,11 @@ impl Inbox<'_> {
         }
     }
 
-    /// Opens the archive at this place, from its beginning; as often as it has to be. It ends only where it should.
+    /// Opens an archive, or another file at this path, from its beginning; as often as it has to be. It ends only where it should.
     ///
     /// # Errors
     /// Those of the request.
-    pub fn open(&self, place: usize, by: Deadline) -> Result<impl Read + use<>> {
-        self.open_file(&self.path(&place.to_string()), by)
-    }
-
-    /// Opens the same one as it was packed anew.
-    ///
-    /// # Errors
-    /// Those of the request.
-    pub fn open_packed(&self, place: usize, by: Deadline) -> Result<impl Read + use<>> {
-        self.open_file(&format!("{PACKED}/{place}"), by)
-    }
-
-    /// Opens a file at this path, likewise.
-    ///
-    /// # Errors
-    /// Those of the request.
-    pub fn open_file(&self, path: &str, by: Deadline) -> Result<impl Read + use<>> {
+    pub fn open(&self, path: &str, by: Deadline) -> Result<impl Read + use<>> {
         let mut members = Members::new(self.container.archive(path, by)?);
         let first = members.next_file();
         match first.map_err(|error| Error::unusable(format!("reading {path}"), error))? {

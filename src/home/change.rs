@@ -41,7 +41,7 @@ pub fn plain(
     inbox.put(vec![own], by)?;
     let database = inbox.path("database");
     inbox.ask(&PLAIN, &[&database, UNPACKED], by)?;
-    inbox.open_file(UNPACKED, by)
+    inbox.open(UNPACKED, by)
 }
 
 /// Changes a database and its list of files, as far as they are there, in whatever compression. [`changed`] gives the new ones.
@@ -63,7 +63,7 @@ pub fn change(inbox: &Inbox, old: [Option<File>; 2], change: &Change, by: Deadli
     match change {
         Change::Add(archives) => {
             args.push("add".to_owned());
-            let args_of = |it: &&Archive| [it.place.to_string(), it.filename()];
+            let args_of = |it: &&Archive| [it.path.clone(), it.filename()];
             args.extend(archives.iter().flat_map(args_of));
         }
         Change::Remove(names) => {
@@ -83,5 +83,5 @@ pub fn change(inbox: &Inbox, old: [Option<File>; 2], change: &Change, by: Deadli
 /// # Errors
 /// Those of the engine.
 pub fn changed(inbox: &Inbox, kind: &str, by: Deadline) -> Result<impl Read + use<>> {
-    inbox.open_file(&format!("{FOLDER}/repo.{kind}.tar"), by)
+    inbox.open(&format!("{FOLDER}/repo.{kind}.tar"), by)
 }

@@ -69,7 +69,7 @@ pub fn publish<'a>(
     for archive in &missing {
         archive.announce(shelf.repo);
         let file = archive.filename();
-        let written = staging.write(&file, shelf.inbox.open(archive.place, by)?)?;
+        let written = staging.write(&file, shelf.inbox.open(&archive.path, by)?)?;
         if written != archive.size {
             let why = format!("it has {written} bytes, not {}", archive.size);
             return Err(Error::unusable(file, why));

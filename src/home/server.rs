@@ -134,7 +134,7 @@ impl Shelf<'_> {
                 continue;
             }
             archive.announce(self.repo);
-            let open = || inbox.open_packed(archive.place, by);
+            let open = || inbox.open(&archive.path, by);
             self.upload(&what, was_there, open, archive.size, by)?;
             note(archive);
         }

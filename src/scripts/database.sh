@@ -1,8 +1,8 @@
 # Changes a pacman repository's database. Run by the checker in the workshop's container, in which no stranger's code ever ran, on
 # archives that were checked: repo-add runs code that it finds in a .PKGINFO.
 # Arguments: $1 is the inbox, with the database and its list of files as "database" and "files", empty if there are none; $2 the folder
-#   for the new ones, repo.db.tar and repo.files.tar, which is made anew; then "add", and for each archive its place in the
-#   inbox and what it is called; or "remove", and names of packages.
+#   for the new ones, repo.db.tar and repo.files.tar, which is made anew; then "add", and for each archive its path
+#   and what it is called; or "remove", and names of packages.
 # Prints: nothing that is read; pacman's words.
 # Exit code: 0 when both are there.
 
@@ -22,7 +22,6 @@ for kind in db files; do
     find "$kind" -mindepth 1 -maxdepth 1 -printf '%f\n' | bsdtar -cf "repo.$kind.tar" -C "$kind" -T -
     rm -r "$kind"
 done
-inbox=$1
 what=$3
 shift 3
 if [[ $what == remove ]]; then
@@ -30,7 +29,7 @@ if [[ $what == remove ]]; then
 fi
 archives=()
 while (($#)); do
-    ln -s -- "$inbox/$1" "$2"
+    ln -s -- "$1" "$2"
     archives+=("./$2")
     shift 2
 done

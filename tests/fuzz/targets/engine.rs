@@ -225,7 +225,8 @@ pub fn transport(data: &[u8]) {
                 Ok(listed) => {
                     for (place, it) in listed.iter().enumerate() {
                         assert_eq!(it.file, format!("{place}.pkg.tar"));
-                        assert_eq!((it.place, Some(it.size)), (place, sizes[place]));
+                        assert_eq!(it.path, format!("/vieter/{place}"));
+                        assert_eq!(Some(it.size), sizes[place]);
                     }
                     let listed: Vec<_> = listed
                         .into_iter()
